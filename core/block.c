@@ -1,0 +1,102 @@
+/* block.c: finding blocks by address, and saying what else an address is.
+ *
+ * Reached from preload (realloc, malloc_usable_size, sized frees) and from cache.c (a free that
+ * the hot path refused). Reads the heap's tables only; no lock.
+ */
+#include "core/block.h"
+
+#include "core/heap.h"
+#include "core/large.h"
+
+#define KEEP_BYTES 64                           /* not worth moving */
+
+bool block_find(const void *p, struct block *b)
+{
+	uintptr_t at = (uintptr_t)p;
+	uintptr_t granule_mask = ((uintptr_t)1 << heap.granule_shift) - 1;
+
+	if (!heap_contains(at) || at & granule_mask)
+		return false;
+	/* relaxed: whoever got p from malloc got what came before it. */
+	b->class = atomic_load_explicit(heap_granule(at), memory_order_relaxed);
+	if (!b->class)
+		return false;
+	b->span = heap_span(at);
+	b->usable = b->class == SIZECLASS_LARGE ? large_usable(b->span) : b->span->slot_bytes;
+	return true;
+}
+
+/* realloc() leaves a block where it is unless more than half of it would be unused; see
+ * preload/malloc.c, which asks block_keeps(). */
+bool block_keeps(const struct block *b, size_t nbytes)
+{
+	return nbytes <= b->usable && (nbytes >= b->usable / 2 || b->usable <= KEEP_BYTES);
+}
+
+bool block_fits(const struct block *b, size_t nbytes, size_t align)
+{
+	if (block_keeps(b, nbytes))
+		return true;
+	if (nbytes > b->usable)
+		return false;
+	if (nbytes > SIZECLASS_MAX || align > PAGE_BYTES)
+		return b->class == SIZECLASS_LARGE;
+	return b->class == sizeclass_aligned(heap.classes, nbytes, align);
+}
+
+/* The start of the slot or large block around `p`, in `s`; 0 in the span's tail. */
+static uintptr_t start_of(const struct span *s, uintptr_t p)
+{
+	if (s->place == SPAN_LARGE)
+		return s->base;
+
+	unsigned slot = span_slot(s, p);
+
+	return slot < s->nslots ? (uintptr_t)span_slot_address(s, slot) : 0;
+}
+
+/* An address in our heap. */
+static enum misuse describe_ours(uintptr_t p, struct misuse_detail *d)
+{
+	struct span *s = heap_span_any(p);
+	uintptr_t start = s && s->place != SPAN_UNUSED ? start_of(s, p) : 0;
+	struct block b;
+
+	if (start == p)
+		return MISUSE_DOUBLE_FREE;
+	if (start && block_find((void *)start, &b)) {
+		d->what = "interior pointer";
+		d->block = (void *)start;
+		d->block_bytes = b.usable;
+	} else if (p & 15) {
+		d->what = "misaligned pointer";
+	} else {
+		d->what = s ? "free memory" : "never allocated";
+	}
+	return MISUSE_INVALID_FREE;
+}
+
+static bool is_on_stack(uintptr_t p)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	return p >= here && p - here < MIB(8);
+}
+
+void block_report(const void *p, const char *call)
+{
+	struct misuse_detail d = { 0 };
+	enum misuse what = MISUSE_INVALID_FREE;
+	uintptr_t at = (uintptr_t)p;
+
+	if (heap_contains(at))
+		what = describe_ours(at, &d);
+	else if (at < OS_PAGE_BYTES)
+		d.what = "NULL page";
+	else if (is_on_stack(at))
+		d.what = "stack address";
+	else if (at & 15)
+		d.what = "misaligned pointer";
+	else
+		d.what = "not from this heap";
+	report_misuse(what, p, call, &d);
+}

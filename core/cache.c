@@ -1,0 +1,496 @@
+/* cache.c: threads' caches: refilling and emptying magazines, birth and death.
+ *
+ * Reached from cache.h (a magazine is empty or full, or the dummy), from preload (a thread ends,
+ * fork) and from scavenge.c (idle caches). Depends on spanset.c and central.c. LOCK_HEAPS guards
+ * the lists of caches and is taken with signals blocked; each cache's own lock (in its spanset)
+ * is not: a signal handler never wants its own thread's.
+ *
+ * Magazine sizes: a class begins with 8 slots and doubles at each refill up to the table's
+ * capacity. When a whole span became free, the thread is giving up memory: the magazine is emptied
+ * and shrinks to 16, so that a thread that freed all and goes idle pins few spans. A refill takes
+ * at most 32 (64 measured the same, 16 slower: ../shared figures in README, "make bench").
+ *
+ * Magazines are rearranged under the cache's lock, so that whoever gets the lock in the child of a
+ * fork finds them whole.
+ *
+ * Invariants:
+ *   C1  a slot in a magazine has granule 0 and is not free in its span;
+ *   C2  index 63 - cap of each magazine's block is NULL, and top is not below it;
+ *   C3  outside of cache_enter() ... cache_leave() a thread's mags is what its cache says.
+ */
+#include "core/cache.h"
+
+#include "core/block.h"
+#include "core/central.h"
+#include "core/hooks.h"
+#include "core/knobs.h"
+#include "core/large.h"
+#include "core/scavenge.h"
+#include "core/sigmask.h"
+
+#include <sched.h>
+#include <string.h>
+
+#define LAST (MAGAZINE_SLOTS - 1)
+#define CAP_FIRST 8
+#define CAP_SHRUNK 16
+#define REFILL_SLOTS 32
+#define FORK_TRIES 1000
+
+static _Alignas(MAGAZINE_BYTES) void *dummy_slots[MAGAZINE_SLOTS];
+
+#define D1 &dummy_slots[LAST]
+#define D8 D1, D1, D1, D1, D1, D1, D1, D1
+#define D32 D8, D8, D8, D8
+struct magazines cache_dummy = { { D32, D32, D32, D32, D32 } };
+
+_Static_assert(SIZECLASS_NALL == 5 * 32, "one entry of the dummy for each class");
+
+_Thread_local struct cache_tls cache_tls = { .mags = &cache_dummy, .cold_mags = &cache_dummy };
+
+static struct {
+	struct lock lock;
+
+	/* LOCK_HEAPS; `all` is read without: caches are never taken out. */
+	struct cache *_Atomic all;
+	struct cache *idle;
+	bool is_ready;
+	struct sigmask fork_mask;
+} caches = { .lock = LOCK_INIT(LOCK_HEAPS) };
+
+void cache_init(void)
+{
+	central_init();
+	caches.is_ready = true;
+}
+
+void cache_stop(void)
+{
+	caches.is_ready = false;
+	cache_detach();
+}
+
+static void enter_list(struct sigmask *saved)
+{
+	sigmask_block(saved);
+	lock_take(&caches.lock);
+}
+
+static void leave_list(const struct sigmask *saved)
+{
+	lock_drop(&caches.lock);
+	sigmask_restore(saved);
+}
+
+static unsigned first_cap(unsigned c)
+{
+	unsigned cap = heap.classes->class[c].mag_cap;
+
+	return cap < CAP_FIRST ? cap : CAP_FIRST;
+}
+
+/* The empty magazine takes `cap` slots from now on. */
+static void set_cap(struct cache *k, unsigned c, unsigned cap)
+{
+	void **bottom = &k->slots[c][LAST - cap];
+
+	*bottom = NULL;
+	k->cap[c] = (uint8_t)cap;
+	k->mags.top[c] = bottom;
+}
+
+static struct cache *make(void)
+{
+	struct cache *k = meta_alloc(sizeof *k, MAGAZINE_BYTES);
+
+	if (!k)
+		return NULL;
+	memcpy(&k->mags, &cache_dummy, sizeof k->mags);
+	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
+		/* No store to the slots: they are zero, and most are never touched. */
+		k->cap[c] = (uint8_t)first_cap(c);
+		if (k->cap[c])
+			k->mags.top[c] = &k->slots[c][LAST - k->cap[c]];
+	}
+	spanset_init(&k->spans, LOCK_HEAP);
+	/* relaxed: LOCK_HEAPS is held. */
+	k->next = atomic_load_explicit(&caches.all, memory_order_relaxed);
+	/* release: cache_visit() sees the cache complete. */
+	atomic_store_explicit(&caches.all, k, memory_order_release);
+	return k;
+}
+
+static struct cache *adopt_or_make(void)
+{
+	struct sigmask saved;
+
+	enter_list(&saved);
+
+	struct cache *k = caches.idle;
+
+	if (k)
+		caches.idle = k->next_idle;
+	else
+		k = make();
+	if (k)
+		k->is_used = true;
+	leave_list(&saved);
+	return k;
+}
+
+static bool has_hot_path(void)
+{
+	return heap.granule_shift == sizeclass_set16.granule_shift;
+}
+
+/* The magazines this mode uses. */
+static struct magazines **hand(void)
+{
+	return has_hot_path() ? &cache_tls.mags : &cache_tls.cold_mags;
+}
+
+/* A cache for the calling thread, if it may have one. Returns its magazines, in hand, or the
+ * dummy. */
+static struct magazines *attach(void)
+{
+	struct cache_tls *t = &cache_tls;
+
+	if (t->cache || t->is_late || t->is_attaching || !caches.is_ready)
+		return &cache_dummy;
+	t->is_attaching = true;
+
+	struct cache *k = adopt_or_make();
+
+	t->is_attaching = false;
+	if (!k)
+		return &cache_dummy;
+	t->cache = k;
+	/* Its allocations must find the magazines in place. */
+	*hand() = &k->mags;
+	if (hooks.thread_attached)
+		hooks.thread_attached();
+	return cache_enter(hand());
+}
+
+/* What remains to be said or done once no lock is held and the magazines are back. */
+static void finish(void **twice, const void *caller)
+{
+	void *p = *twice;
+
+	if (unlikely(p != NULL)) {
+		*twice = NULL;
+		report_misuse(MISUSE_DOUBLE_FREE, p, "free", NULL);
+	}
+	scavenge_poll(caller);
+}
+
+static void *refill(struct cache *k, class_idx c)
+{
+	unsigned max = heap.classes->class[c].mag_cap;
+	unsigned cap = k->cap[c] * 2u < max ? k->cap[c] * 2u : max;
+	unsigned want = cap < REFILL_SLOTS ? cap : REFILL_SLOTS;
+	void **top = &k->slots[c][LAST - cap + want];
+
+	lock_take(&k->spans.lock);
+
+	unsigned n = spanset_take(&k->spans, c, top, want);
+
+	if (n) {
+		top[-(ptrdiff_t)n] = NULL;
+		k->cap[c] = (uint8_t)(cap - (want - n));
+		k->mags.top[c] = top - 1;
+	}
+	lock_drop(&k->spans.lock);
+	return n ? *top : NULL;
+}
+
+static void *set_granule(void *p, class_idx c)
+{
+	/* relaxed: nobody else knows the block yet. */
+	if (likely(p != NULL))
+		atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_relaxed);
+	return p;
+}
+
+/* With the magazines `m` of this mode in hand. */
+static void *alloc_in_hand(struct magazines *m, class_idx c, const void *caller)
+{
+	if (m == &cache_dummy)
+		m = attach();
+	if (m == &cache_dummy)
+		return set_granule(central_alloc(c), c);
+
+	struct cache *k = cache_tls.cache;
+	void **top = m->top[c];
+	void *p = *top;
+
+	if (p)
+		m->top[c] = top - 1;
+	else
+		p = refill(k, c);
+	cache_leave(hand(), m);
+	set_granule(p, c);
+	finish(&k->spans.twice, caller);
+	return p;
+}
+
+/* The first allocation starts everything. False: there is no heap to be had. */
+bool cache_is_started(void)
+{
+	if (unlikely(!caches.is_ready) && hooks.start)
+		hooks.start();
+	return caches.is_ready;
+}
+
+void *cache_alloc_class(class_idx c)
+{
+	return cache_is_started() ? alloc_in_hand(cache_enter(hand()), c, NULL) : NULL;
+}
+
+void *cache_alloc_cold(struct magazines *m, size_t nbytes, const void *caller)
+{
+	if (!cache_is_started())
+		return NULL;
+	if (!has_hot_path())
+		m = cache_enter(hand());
+	return alloc_in_hand(m, sizeclass_of_in(heap.classes, nbytes), caller);
+}
+
+/* Makes room in the full magazine of class c. */
+static void make_room(struct cache *k, class_idx c)
+{
+	unsigned cap = k->cap[c], nput = (cap + 1) / 2;
+	void **oldest = &k->slots[c][MAGAZINE_SLOTS - cap];
+
+	lock_take(&k->spans.lock);
+	if (spanset_put(&k->spans, oldest, nput)) {
+		spanset_put(&k->spans, oldest + nput, cap - nput);
+		set_cap(k, c, cap < CAP_SHRUNK ? cap : CAP_SHRUNK);
+	} else {
+		memmove(oldest, oldest + nput, (cap - nput) * sizeof *oldest);
+		k->mags.top[c] -= nput;
+	}
+	lock_drop(&k->spans.lock);
+}
+
+/* Frees the slot p with the magazines `m` of this mode in hand; its granule is clear. */
+static void free_in_hand(struct magazines *m, class_idx c, void *p, const void *caller)
+{
+	if (m == &cache_dummy)
+		m = attach();
+	if (m == &cache_dummy) {
+		if (!spanset_put_remote(p))
+			report_misuse(MISUSE_DOUBLE_FREE, p, "free", NULL);
+		return;
+	}
+	struct cache *k = cache_tls.cache;
+
+	if (m->top[c] == &k->slots[c][LAST])
+		make_room(k, c);
+	*++m->top[c] = p;
+	cache_leave(hand(), m);
+	finish(&k->spans.twice, caller);
+}
+
+void cache_free_block(void *p, class_idx c, const char *call, const void *caller)
+{
+	/* relaxed: only the value counts; the lists order the rest. */
+	if (!atomic_exchange_explicit(heap_granule((uintptr_t)p), 0, memory_order_relaxed)) {
+		report_misuse(MISUSE_DOUBLE_FREE, p, call, NULL);
+		return;
+	}
+	if (c == SIZECLASS_LARGE) {
+		void *none = NULL;
+
+		large_free(p);
+		finish(&none, caller);
+		return;
+	}
+	free_in_hand(cache_enter(hand()), c, p, caller);
+}
+
+void cache_free_cold(struct magazines *m, class_idx c, void *p, const void *caller)
+{
+	cache_leave(&cache_tls.mags, m);
+	cache_free_block(p, c, "free", caller);
+}
+
+void cache_free_odd(void *p, const void *caller)
+{
+	struct block b;
+
+	if (!p)
+		return;
+	if (block_find(p, &b))
+		cache_free_block(p, b.class, "free", caller);
+	else if (hooks.free_elsewhere)
+		hooks.free_elsewhere(p);
+	else
+		block_report(p, "free");
+}
+
+struct spanset *cache_lock_spans(void)
+{
+	struct magazines *m = cache_enter(hand());
+
+	if (m == &cache_dummy)
+		m = attach();
+	if (m == &cache_dummy)
+		return NULL;
+
+	struct spanset *set = &cache_tls.cache->spans;
+
+	lock_take(&set->lock);
+	return set;
+}
+
+void cache_unlock_spans(struct spanset *set)
+{
+	if (!set)
+		return;
+	lock_drop(&set->lock);
+	cache_leave(hand(), &cache_tls.cache->mags);
+}
+
+static void empty_magazine(struct cache *k, unsigned c)
+{
+	void **bottom = &k->slots[c][LAST - k->cap[c]];
+
+	if (k->mags.top[c] > bottom)
+		spanset_put(&k->spans, bottom + 1, (unsigned)(k->mags.top[c] - bottom));
+	set_cap(k, c, first_cap(c));
+}
+
+static void empty_magazines(struct cache *k)
+{
+	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
+		if (k->cap[c])
+			empty_magazine(k, c);
+	}
+}
+
+void cache_empty_own(void)
+{
+	struct spanset *set = cache_lock_spans();
+
+	if (set)
+		empty_magazines(cache_tls.cache);
+	cache_unlock_spans(set);
+}
+
+/* Everything in `k` goes to others. */
+static void strip(struct cache *k)
+{
+	lock_take(&k->spans.lock);
+	empty_magazines(k);
+	spanset_tidy(&k->spans, false);
+	central_adopt(&k->spans);
+	lock_drop(&k->spans.lock);
+}
+
+/* LOCK_HEAPS is held. */
+static void add_idle(struct cache *k)
+{
+	k->is_used = false;
+	k->next_idle = caches.idle;
+	caches.idle = k;
+}
+
+void cache_detach(void)
+{
+	struct cache_tls *t = &cache_tls;
+	struct cache *k = t->cache;
+	struct sigmask saved;
+
+	t->is_late = true;
+	if (!k)
+		return;
+	cache_enter(hand());                    /* for good */
+	strip(k);
+	t->cache = NULL;
+	finish(&k->spans.twice, NULL);
+	enter_list(&saved);
+	add_idle(k);
+	leave_list(&saved);
+}
+
+static struct cache *first(void)
+{
+	/* acquire: pairs with the release in make(). */
+	return atomic_load_explicit(&caches.all, memory_order_acquire);
+}
+
+void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg)
+{
+	for (struct cache *k = first(); k; k = k->next) {
+		if (!lock_try(&k->spans.lock))
+			continue;
+		fn(k, arg);
+		lock_drop(&k->spans.lock);
+	}
+}
+
+size_t cache_count_slots(const struct cache *k, class_idx c)
+{
+	ptrdiff_t n = k->mags.top[c] - &k->slots[c][LAST - k->cap[c]];
+
+	return k->cap[c] && n > 0 && n < MAGAZINE_SLOTS ? (size_t)n : 0;
+}
+
+/* A thread that a signal interrupted inside malloc holds its cache's lock until the handler
+ * returns, and the handler may be waiting for this fork: hence no waiting without end. */
+static bool try_for_fork(struct lock *l)
+{
+	for (unsigned i = 0; i < FORK_TRIES; i++) {
+		if (lock_try(l))
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
+void cache_fork_prepare(void)
+{
+	struct sigmask saved;
+
+	sigmask_block(&saved);
+	lock_take_for_fork(&caches.lock);
+	caches.fork_mask = saved;
+	for (struct cache *k = first(); k; k = k->next)
+		k->is_held_for_fork = try_for_fork(&k->spans.lock);
+	central_fork_prepare();
+	heap_fork_prepare();
+}
+
+void cache_fork_parent(void)
+{
+	struct sigmask saved = caches.fork_mask;
+
+	heap_fork_parent();
+	central_fork_parent();
+	for (struct cache *k = first(); k; k = k->next) {
+		if (k->is_held_for_fork)
+			lock_drop(&k->spans.lock);
+	}
+	lock_drop(&caches.lock);
+	sigmask_restore(&saved);
+}
+
+/* Caches of threads that are gone serve new ones as they are. One whose lock could not be had
+ * may be half-way through something: it is left alone for good, with what it holds. */
+void cache_fork_child(void)
+{
+	struct sigmask saved = caches.fork_mask;
+
+	heap_fork_child();
+	central_fork_child();
+	for (struct cache *k = first(); k; k = k->next) {
+		if (!k->is_held_for_fork)
+			continue;
+		lock_reset_after_fork(&k->spans.lock);
+		if (k->is_used && k != cache_tls.cache)
+			add_idle(k);
+	}
+	lock_reset_after_fork(&caches.lock);
+	sigmask_restore(&saved);
+}

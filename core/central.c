@@ -1,0 +1,128 @@
+/* central.c: the set of spans without an owner.
+ *
+ * Reached from spanset.c (a thread needs a span), cache.c (a thread ends; a thread has no cache)
+ * and scavenge.c. LOCK_CENTRAL guards the set and is taken with signals blocked: a signal
+ * handler that interrupted the holder may allocate here too.
+ *
+ * Invariant, checked by central_tidy() in debug builds: a class with a partial span has its hint.
+ */
+#include "core/central.h"
+
+#include "core/sigmask.h"
+
+struct spanset central;
+
+/* A bit a class: central may have a partial span. Set under LOCK_CENTRAL, peeked at without. */
+static _Atomic uint64_t hints[(SIZECLASS_NALL + 63) / 64];
+
+void central_init(void)
+{
+	spanset_init(&central, LOCK_CENTRAL);
+}
+
+static void enter(struct sigmask *saved)
+{
+	sigmask_block(saved);
+	lock_take(&central.lock);
+}
+
+static void note_hint(unsigned c)
+{
+	uint64_t bit = UINT64_C(1) << c % 64;
+
+	/* relaxed, both: a hint; who acts on it takes the lock. */
+	if (central.partial[c])
+		atomic_fetch_or_explicit(&hints[c / 64], bit, memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(&hints[c / 64], ~bit, memory_order_relaxed);
+}
+
+static void leave(const struct sigmask *saved)
+{
+	lock_drop(&central.lock);
+	sigmask_restore(saved);
+}
+
+static void leave_after_many(const struct sigmask *saved)
+{
+	for (unsigned c = 1; c < SIZECLASS_LARGE; c++)
+		note_hint(c);
+	leave(saved);
+}
+
+bool central_lend(struct spanset *set, class_idx c)
+{
+	struct sigmask saved;
+
+	/* relaxed: a span missed here is found next time. Strangers' news, which no hint tells
+	 * of, are read by central_tidy() and by those who allocate here. */
+	if (set == &central || !(atomic_load_explicit(&hints[c / 64], memory_order_relaxed)
+	                         >> c % 64 & 1))
+		return false;
+	enter(&saved);
+
+	bool is_found = spanset_move_one(&central, set, c);
+
+	note_hint(c);
+	leave(&saved);
+	return is_found;
+}
+
+void central_adopt(struct spanset *set)
+{
+	struct sigmask saved;
+
+	enter(&saved);
+	spanset_move(set, &central);
+	spanset_harvest(&central);
+	leave_after_many(&saved);
+}
+
+void *central_alloc(class_idx c)
+{
+	struct sigmask saved;
+	void *p = NULL;
+
+	enter(&saved);
+	spanset_take(&central, c, &p, 1);
+	note_hint(c);
+	leave(&saved);
+	return p;
+}
+
+size_t central_tidy(bool with_trim)
+{
+	struct sigmask saved;
+
+	enter(&saved);
+
+	size_t nbytes = spanset_tidy(&central, with_trim);
+
+	dcheck((spanset_verify(&central), true));
+	leave_after_many(&saved);
+	return nbytes;
+}
+
+void central_visit(void (*fn)(const struct spanset *set, void *arg), void *arg)
+{
+	struct sigmask saved;
+
+	enter(&saved);
+	fn(&central, arg);
+	leave(&saved);
+}
+
+void central_fork_prepare(void)
+{
+	lock_take_for_fork(&central.lock);
+}
+
+void central_fork_parent(void)
+{
+	lock_drop(&central.lock);
+}
+
+void central_fork_child(void)
+{
+	lock_reset_after_fork(&central.lock);
+}

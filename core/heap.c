@@ -1,0 +1,353 @@
+/* heap.c: arenas, pages and the tables beside them.
+ *
+ * Reached from spanset.c (pages for spans of slots), large.c, scavenge.c and init. Depends on
+ * pages.c for which pages are free, on meta.c for the tables and on os.h. LOCK_PAGES guards all
+ * that changes; it is taken with signals blocked, so that its holder always gets on, even if a
+ * signal handler forks or allocates.
+ *
+ * The heap grows at its end, in steps of an eighth of its size, from 1 MiB to one arena: few
+ * system calls for large programs, few pages of tables and small core dumps for small ones.
+ *
+ * Invariants:
+ *   H1  tables cover [0, nbytes) before nbytes says so (grow());
+ *   H2  granules of pages that are in no span are 0, so their memory may be discarded: a block's
+ *       byte is cleared when it is freed (checked by heap_verify() in debug builds);
+ *   H3  an entry of page_span may be stale, its record never unmapped.
+ */
+#include "core/heap.h"
+
+#include "core/knobs.h"
+#include "core/os.h"
+#include "core/scavenge.h"
+#include "core/sigmask.h"
+
+#define HEAP_MAX_BYTES (UINT64_C(1) << 40)
+#define HEAP_MIN_BYTES MIB(64)
+#define GROW_MIN_BYTES MIB(1)
+#define SPAN_RECORDS 16                         /* made at a time */
+#define CACHE_MAX_PAGES 32                      /* longer runs bypass the caches of pages */
+
+struct heap heap = { .lock = LOCK_INIT(LOCK_PAGES) };
+
+/* Every table in one region of its own, apart from the heap. */
+static bool reserve_tables(size_t heap_bytes)
+{
+	size_t npages = heap_bytes >> PAGE_SHIFT;
+	size_t granule_bytes = heap_bytes >> heap.granule_shift;
+	size_t chunk_bytes = (npages >> PAGES_CHUNK_SHIFT) * pages_chunk_bytes();
+	size_t arena_bytes = (heap_bytes >> ARENA_SHIFT) * sizeof(void *);
+	size_t total = granule_bytes + npages * sizeof(void *) + chunk_bytes + arena_bytes + MIB(1);
+	struct os_region space;
+
+	total = align_up(total, MIB(1));
+	if (os_reserve(&space, total, total, HUGE_PAGE_BYTES))
+		return false;
+	meta_table_init(&heap.granule_table, &space, granule_bytes);
+	meta_table_init(&heap.page_table, &space, npages * sizeof(void *));
+	meta_table_init(&heap.chunk_table, &space, chunk_bytes);
+	meta_table_init(&heap.arena_table, &space, arena_bytes);
+	heap.granules = (void *)heap.granule_table.region.base;
+	heap.page_span = (void *)heap.page_table.region.base;
+	heap.arena_span = (void *)heap.arena_table.region.base;
+	return true;
+}
+
+bool heap_init(void)
+{
+	bool is_min8 = knobs.min_align == KNOB_MIN_ALIGN_8;
+
+	heap.classes = is_min8 ? &sizeclass_set8 : &sizeclass_set16;
+	heap.granule_shift = heap.classes->granule_shift;
+	if (os_reserve(&heap.region, HEAP_MAX_BYTES, HEAP_MIN_BYTES, ARENA_BYTES))
+		return false;
+	if (!reserve_tables(heap.region.nbytes))
+		return false;
+	if (heap.region.is_mapped)
+		os_name(heap.region.base, heap.region.nbytes, "spangc heap");
+
+	page_idx capacity = (page_idx)(heap.region.nbytes >> PAGE_SHIFT);
+	void *summary = os_map(pages_summary_bytes(capacity));
+
+	if (!summary)
+		return false;
+	os_name((uintptr_t)summary, pages_summary_bytes(capacity), "spangc pages");
+	heap.base = heap.region.base;
+	pages_init(&heap.pages, (void *)heap.chunk_table.region.base, summary, capacity);
+	return true;
+}
+
+uint32_t heap_now(void)
+{
+	return (uint32_t)(os_now_ms() / PAGES_TICK_MS);
+}
+
+void heap_enter(struct sigmask *saved)
+{
+	sigmask_block(saved);
+	lock_take(&heap.lock);
+}
+
+void heap_leave(const struct sigmask *saved)
+{
+	lock_drop(&heap.lock);
+	sigmask_restore(saved);
+}
+
+static bool cover_tables(size_t nbytes)
+{
+	size_t nchunks = (nbytes + PAGES_CHUNK * PAGE_BYTES - 1) >> (PAGES_CHUNK_SHIFT + PAGE_SHIFT);
+	size_t narenas = (nbytes + ARENA_BYTES - 1) >> ARENA_SHIFT;
+
+	return meta_table_cover(&heap.granule_table, nbytes >> heap.granule_shift, "spangc granules")
+	       && meta_table_cover(&heap.page_table, (nbytes >> PAGE_SHIFT) * sizeof(void *),
+	                           "spangc page_span")
+	       && meta_table_cover(&heap.chunk_table, nchunks * pages_chunk_bytes(), "spangc pages")
+	       && meta_table_cover(&heap.arena_table, narenas * sizeof(void *), "spangc arena_span");
+}
+
+static bool grow_by(size_t nbytes)
+{
+	/* relaxed here and below: only the holder of LOCK_PAGES writes it. */
+	size_t old = atomic_load_explicit(&heap.nbytes, memory_order_relaxed);
+	uintptr_t end = heap.base + old;
+
+	if (nbytes > heap.region.nbytes - old || !cover_tables(old + nbytes))
+		return false;
+	if (os_commit(&heap.region, end, nbytes))
+		return false;
+	if (!heap.region.is_mapped)
+		os_name(end, nbytes, "spangc heap");
+	if (knobs.thp != KNOB_THP_DEFAULT)
+		os_advise_huge(end, nbytes, knobs.thp == KNOB_THP_ALWAYS);
+	pages_grow(&heap.pages, (page_idx)(nbytes >> PAGE_SHIFT));
+	atomic_store_explicit(&heap.nbytes, old + nbytes, memory_order_relaxed);
+	if (heap.granule_shift == sizeclass_set16.granule_shift)
+		atomic_store_explicit(&heap.hot_granules, (old + nbytes) >> heap.granule_shift,
+		                      memory_order_relaxed);
+	return true;
+}
+
+/* The heap's end gets room for `npages`, aligned. */
+static bool grow(page_idx npages, page_idx align_pages)
+{
+	size_t old = atomic_load_explicit(&heap.nbytes, memory_order_relaxed);
+	size_t tail = (size_t)pages_tail_free(&heap.pages) << PAGE_SHIFT;
+	size_t start = align_up(old - tail, (size_t)align_pages << PAGE_SHIFT);
+	size_t need = align_up(start + ((size_t)npages << PAGE_SHIFT) - old, GROW_MIN_BYTES);
+	size_t step = align_up(old / 8, GROW_MIN_BYTES);
+
+	if (step > ARENA_BYTES)
+		step = ARENA_BYTES;
+	return (step > need && grow_by(step)) || grow_by(need);
+}
+
+static void note_taken(void)
+{
+	page_idx used = heap.pages.npages - heap.pages.nfree;
+
+	if (used > heap.npages_peak)
+		heap.npages_peak = used;
+	if (unlikely(knobs.memory_limit_bytes != KNOB_OFF))
+		scavenge_note();
+}
+
+static bool take_from_cache(struct pages_cache *cache, page_idx npages, struct run *run)
+{
+	struct pages_mix mix = { 0 };
+
+	run->first = pages_cache_alloc(cache, npages, &mix);
+	run->npages = npages;
+	run->nclean = mix.nclean;
+	return run->first != PAGE_NONE;
+}
+
+/* Short runs come through the cache: a new group of pages for it, then from there. */
+static bool take_through_cache(struct pages_cache *cache, page_idx npages, struct run *run)
+{
+	if (!cache || npages > CACHE_MAX_PAGES)
+		return false;
+	pages_cache_return(&heap.pages, cache, heap_now());
+	return (pages_cache_claim(&heap.pages, cache, npages)
+	        || (grow(PAGES_GROUP, PAGES_GROUP) && pages_cache_claim(&heap.pages, cache, npages)))
+	       && take_from_cache(cache, npages, run);
+}
+
+static bool take_shared(page_idx npages, page_idx align_pages, struct run *run)
+{
+	struct pages_mix mix;
+
+	run->first = pages_alloc(&heap.pages, npages, align_pages, &mix);
+	if (run->first == PAGE_NONE && grow(npages, align_pages))
+		run->first = pages_alloc(&heap.pages, npages, align_pages, &mix);
+	run->npages = npages;
+	if (run->first == PAGE_NONE)
+		return false;
+	run->nclean = mix.nclean;
+	return true;
+}
+
+bool heap_take_pages(struct pages_cache *cache, page_idx npages, page_idx align_pages,
+                     struct run *run)
+{
+	struct sigmask saved;
+
+	if (cache && align_pages == 1 && take_from_cache(cache, npages, run))
+		return true;
+	if (npages > heap.pages.capacity || align_pages > heap.pages.capacity)
+		return false;
+	heap_enter(&saved);
+
+	bool is_taken = (align_pages == 1 && take_through_cache(cache, npages, run))
+	                || take_shared(npages, align_pages, run);
+
+	note_taken();
+	heap_leave(&saved);
+	return is_taken;
+}
+
+bool heap_take_pages_at(page_idx first, page_idx npages, struct run *run)
+{
+	struct pages_mix mix;
+	struct sigmask saved;
+
+	heap_enter(&saved);
+
+	bool is_taken = pages_take(&heap.pages, first, npages, &mix);
+
+	note_taken();
+	heap_leave(&saved);
+	if (is_taken)
+		*run = (struct run){ first, npages, mix.nclean };
+	return is_taken;
+}
+
+void heap_give_pages(struct pages_cache *cache, page_idx first, page_idx npages,
+                     enum pages_kind kind)
+{
+	struct sigmask saved;
+
+	if (cache && kind == PAGES_DIRTY && pages_cache_free(cache, first, npages))
+		return;
+	heap_enter(&saved);
+	pages_free(&heap.pages, first, npages, kind, heap_now());
+	scavenge_note();
+	heap_leave(&saved);
+}
+
+void heap_give_pages_back(page_idx first, page_idx npages, enum pages_kind kind)
+{
+	struct sigmask saved;
+
+	heap_enter(&saved);
+	pages_free(&heap.pages, first, npages, kind, heap_now());
+	heap_leave(&saved);
+}
+
+void heap_return_cache(struct pages_cache *cache)
+{
+	struct sigmask saved;
+
+	if (!cache->is_claimed)
+		return;
+	heap_enter(&saved);
+	pages_cache_return(&heap.pages, cache, heap_now());
+	heap_leave(&saved);
+}
+
+static void more_spans(void)
+{
+	struct span *s = meta_alloc(SPAN_RECORDS * sizeof *s, CACHE_LINE);
+
+	for (unsigned i = 0; s && i < SPAN_RECORDS; i++) {
+		s[i].next = heap.unused_spans;
+		heap.unused_spans = &s[i];
+	}
+}
+
+struct span *heap_new_span(void)
+{
+	struct sigmask saved;
+
+	heap_enter(&saved);
+	if (!heap.unused_spans)
+		more_spans();
+
+	struct span *s = heap.unused_spans;
+
+	if (s)
+		heap.unused_spans = s->next;
+	heap_leave(&saved);
+	return s;
+}
+
+void heap_drop_span(struct span *s)
+{
+	struct sigmask saved;
+
+	s->place = SPAN_UNUSED;
+	heap_enter(&saved);
+	s->next = heap.unused_spans;
+	heap.unused_spans = s;
+	heap_leave(&saved);
+}
+
+/* release: whoever finds the span by an address that merely looks like one of its own reads a
+ * complete record. Pairs with the acquire in heap_span_any(). */
+static void set_entry(struct span *_Atomic *entry, struct span *s)
+{
+	atomic_store_explicit(entry, s, memory_order_release);
+}
+
+void heap_map_span(page_idx first, page_idx npages, struct span *s)
+{
+	const page_idx arena = ARENA_BYTES >> PAGE_SHIFT;
+	page_idx i = first, end = first + npages;
+
+	while (i < end) {
+		if (i % arena == 0 && end - i >= arena) {
+			set_entry(&heap.arena_span[i / arena], s);
+			set_entry(&heap.page_span[i], s);
+			i += arena;
+		} else {
+			set_entry(&heap.page_span[i++], s);
+		}
+	}
+}
+
+static bool holds(const struct span *s, uintptr_t p)
+{
+	return s && p - s->base < (uintptr_t)s->npages << PAGE_SHIFT;
+}
+
+struct span *heap_span_any(uintptr_t p)
+{
+	if (!heap_contains(p))
+		return NULL;
+
+	/* acquire: pairs with the release in set_entry(). */
+	struct span *s = atomic_load_explicit(&heap.page_span[heap_page(p)], memory_order_acquire);
+
+	if (holds(s, p))
+		return s;
+	s = atomic_load_explicit(&heap.arena_span[(p - heap.base) >> ARENA_SHIFT],
+	                         memory_order_acquire);
+	return holds(s, p) ? s : NULL;
+}
+
+void heap_fork_prepare(void)
+{
+	lock_take_for_fork(&heap.lock);
+	meta_fork_prepare();
+}
+
+void heap_fork_parent(void)
+{
+	meta_fork_parent();
+	lock_drop(&heap.lock);
+}
+
+void heap_fork_child(void)
+{
+	meta_fork_child();
+	lock_reset_after_fork(&heap.lock);
+}

@@ -1,0 +1,127 @@
+/* heap.h: the heap's address space, its pages, and what stands at an address.
+ *
+ * One range of addresses, used from the front. Three tables lie beside it:
+ *     granules   a byte for each 16 bytes (8 with SPANGC_MIN_ALIGN=8): the span class if an
+ *                allocated block starts there, else 0. The truth about what is allocated.
+ *     page_span  the span of each page; of a large span's whole arenas, arena_span instead
+ *     pages      which pages are free (pages.h)
+ */
+#ifndef CORE_HEAP_H
+#define CORE_HEAP_H
+
+#include "core/base.h"
+#include "core/lock.h"
+#include "core/meta.h"
+#include "core/pages.h"
+#include "core/sizeclass.h"
+#include "core/span.h"
+
+struct heap {
+	/* Constant after heap_init(), but for the counts, which grow: any thread reads, no lock. */
+	uintptr_t base;
+	_Atomic uint8_t *granules;
+	/* Granules of the accessible heap if the hot path may use them, else 0. */
+	_Atomic size_t hot_granules;
+	_Atomic size_t nbytes;                  /* accessible heap, from base */
+	struct span *_Atomic *page_span;
+	struct span *_Atomic *arena_span;
+	const struct sizeclass_set *classes;
+	unsigned granule_shift;
+
+	/* LOCK_PAGES. */
+	_Alignas(CACHE_LINE) struct lock lock;
+	struct os_region region;
+	struct meta_table granule_table, page_table, chunk_table, arena_table;
+	struct pages pages;
+	struct span *unused_spans;
+	page_idx npages_peak;                   /* most pages in use at once */
+};
+
+extern struct heap heap;
+
+/* Reserves address space; reads no knob but min_align. False: none to be had. ctx: init */
+bool heap_init(void);
+
+/* Pages of the heap, taken. */
+struct run {
+	page_idx first;
+	page_idx npages;
+	page_idx nclean;                        /* of them: no memory behind, zero */
+};
+
+static inline uintptr_t heap_address(page_idx page)
+{
+	return heap.base + ((uintptr_t)page << PAGE_SHIFT);
+}
+
+static inline page_idx heap_page(uintptr_t p)
+{
+	return (page_idx)((p - heap.base) >> PAGE_SHIFT);
+}
+
+/* Is `p` in the accessible heap? ctx: any, signal */
+static inline bool heap_contains(uintptr_t p)
+{
+	/* relaxed: whoever got a pointer from malloc got what came before it. */
+	return p - heap.base < atomic_load_explicit(&heap.nbytes, memory_order_relaxed);
+}
+
+/* The span at an address of an allocated block. ctx: any, signal */
+HOT struct span *heap_span(uintptr_t p)
+{
+	/* relaxed: set before the block was handed out, which is how the caller knows p. */
+	return atomic_load_explicit(&heap.page_span[(p - heap.base) >> PAGE_SHIFT],
+	                            memory_order_relaxed);
+}
+
+/* The same for any address; NULL where there is none. The span may be a stale one: the caller
+ * looks whether it holds p. ctx: any, signal */
+struct span *heap_span_any(uintptr_t p);
+
+/* The byte of the granule that starts at p. Precondition: heap_contains(p). ctx: any, signal */
+static inline _Atomic uint8_t *heap_granule(uintptr_t p)
+{
+	return &heap.granules[(p - heap.base) >> heap.granule_shift];
+}
+
+/* Takes pages; from `cache` first if there is one. False: no memory. ctx: alloc */
+bool heap_take_pages(struct pages_cache *cache, page_idx npages, page_idx align_pages,
+                     struct run *run);
+
+/* Takes these pages if they are free. ctx: alloc */
+bool heap_take_pages_at(page_idx first, page_idx npages, struct run *run);
+
+/* Gives pages back, to `cache` if it can hold them. ctx: alloc */
+void heap_give_pages(struct pages_cache *cache, page_idx first, page_idx npages,
+                     enum pages_kind kind);
+
+/* The same for pages on whose way the kernel was told something: without scavenge_note().
+ * ctx: alloc */
+void heap_give_pages_back(page_idx first, page_idx npages, enum pages_kind kind);
+
+/* LOCK_PAGES with signals blocked. ctx: alloc */
+struct sigmask;
+void heap_enter(struct sigmask *saved);
+void heap_leave(const struct sigmask *saved);
+
+/* Empties a cache of pages. ctx: alloc */
+void heap_return_cache(struct pages_cache *cache);
+
+/* A record for a span; NULL: no memory. ctx: alloc */
+struct span *heap_new_span(void);
+
+/* The record is unused again. ctx: alloc */
+void heap_drop_span(struct span *s);
+
+/* heap_span() of these pages is `s` from now on. ctx: alloc, before the span is handed out */
+void heap_map_span(page_idx first, page_idx npages, struct span *s);
+
+/* Coarse time in ticks of PAGES_TICK_MS. ctx: any */
+uint32_t heap_now(void);
+
+/* ctx: fork */
+void heap_fork_prepare(void);
+void heap_fork_parent(void);
+void heap_fork_child(void);
+
+#endif

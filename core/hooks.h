@@ -1,0 +1,26 @@
+/* hooks.h: what core asks of the layers above it.
+ *
+ * A table of function pointers, filled before the first allocation or left NULL; called only from
+ * COLD functions, with no lock held.
+ */
+#ifndef CORE_HOOKS_H
+#define CORE_HOOKS_H
+
+#include "core/base.h"
+
+struct hooks {
+	/* The first allocation, before any constructor perhaps: read the knobs, start the heap. */
+	void (*start)(void);
+	/* The calling thread has a cache now: call cache_detach() when it ends. May allocate. */
+	void (*thread_attached)(void);
+	/* Free memory waits: start the helper, which calls scavenge_help(). `caller` is where
+	 * malloc or free was called from. False: not from there, ask again. May allocate. */
+	bool (*start_helper)(const void *caller);
+	/* The library stands down: a block that is not ours, for the allocator that is used. */
+	void (*free_elsewhere)(void *p);
+};
+
+/* Defined by who fills it: preload/init.c, or a test. */
+extern struct hooks hooks;
+
+#endif

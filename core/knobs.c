@@ -1,0 +1,253 @@
+/* knobs.c: reads the SPANGC_ variables into `knobs`.
+ *
+ * Called once by preload when the library starts: libc may be half alive, hence no getenv, no
+ * stdio, no allocation. Depends on base.h and report.h only.
+ *
+ * Invariant: the first word of a row's `values` parses to the row's default
+ * (tests/unit/knobs.c).
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "core/knobs.h"
+#include "core/report.h"
+
+#define PREFIX "SPANGC_"
+#define SHOWN_BYTES 64                          /* of a value, in a message */
+
+enum knob_kind { ENUM, FLAG, SIZE, TIME, LATER };
+
+struct knob_row {
+	const char *name;                       /* after PREFIX */
+	uint64_t   *value;
+	enum knob_kind kind;
+	const char *values;
+};
+
+struct knobs knobs = {
+#define KNOB(name, field, kind, dflt, values, help) .field = (dflt),
+#define KNOB_LATER(name)
+#include "core/knobs.def"
+#undef KNOB_LATER
+#undef KNOB
+};
+
+static const struct knob_row rows[] = {
+#define KNOB(name, field, kind, dflt, values, help) { #name, &knobs.field, kind, values },
+#define KNOB_LATER(name) { #name, NULL, LATER, NULL },
+#include "core/knobs.def"
+#undef KNOB_LATER
+#undef KNOB
+};
+
+#define NROWS (sizeof rows / sizeof *rows)
+
+_Static_assert(NROWS <= 64, "seen[] is one word");
+
+static size_t word_length(const char *words)
+{
+	return strcspn(words, " ");
+}
+
+static bool parse_word(const char *s, const char *words, uint64_t *value)
+{
+	for (uint64_t i = 0; *words; i++) {
+		size_t len = word_length(words);
+
+		if (!strncmp(s, words, len) && !s[len]) {
+			*value = i;
+			return true;
+		}
+		words += len + (words[len] == ' ');
+	}
+	return false;
+}
+
+/* Digits at the front of `s`; `*rest` is what follows. False: none, or the number is too big. */
+static bool parse_digits(const char *s, const char **rest, uint64_t *value)
+{
+	uint64_t n = 0;
+
+	if (*s < '0' || *s > '9')
+		return false;
+	for (; *s >= '0' && *s <= '9'; s++)
+		if (__builtin_mul_overflow(n, 10, &n)
+		    || __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
+			return false;
+	*rest = s;
+	*value = n;
+	return true;
+}
+
+/* The largest value means "off" or "never", so no number may come out as that. */
+static bool scale(uint64_t n, uint64_t unit, uint64_t *value)
+{
+	if (__builtin_mul_overflow(n, unit, &n) || n == UINT64_MAX)
+		return false;
+	*value = n;
+	return true;
+}
+
+static bool parse_size(const char *s, uint64_t *value)
+{
+	static const struct { const char *name; uint64_t bytes; } units[] = {
+		{ "", 1 }, { "K", KIB(1) }, { "M", MIB(1) }, { "G", GIB(1) },
+	};
+	const char *rest;
+	uint64_t n;
+
+	if (!strcmp(s, "off")) {
+		*value = KNOB_OFF;
+		return true;
+	}
+	if (!parse_digits(s, &rest, &n))
+		return false;
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+		if (!strcmp(rest, units[i].name))
+			return scale(n, units[i].bytes, value);
+	return false;
+}
+
+static bool parse_time(const char *s, uint64_t *value)
+{
+	static const struct { const char *name; uint64_t ms; } units[] = {
+		{ "ms", 1 }, { "s", 1000 }, { "m", 60000 },
+	};
+	const char *rest;
+	uint64_t n;
+
+	if (!strcmp(s, "never")) {
+		*value = KNOB_NEVER;
+		return true;
+	}
+	if (!parse_digits(s, &rest, &n))
+		return false;
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+		if (!strcmp(rest, units[i].name))
+			return scale(n, units[i].ms, value);
+	*value = 0;
+	return n == 0 && !*rest;
+}
+
+static bool parse(const struct knob_row *row, const char *s, uint64_t *value)
+{
+	if (row->kind == SIZE)
+		return parse_size(s, value);
+	if (row->kind == TIME)
+		return parse_time(s, value);
+	return parse_word(s, row->values, value);
+}
+
+/* "spangc: SPANGC_NAME=VALUE: " */
+static void text_setting(struct text *t, const char *setting, size_t name_len)
+{
+	text_str(t, "spangc: ");
+	text_foreign(t, setting, name_len < SHOWN_BYTES ? name_len : SHOWN_BYTES);
+	text_foreign(t, setting + name_len, SHOWN_BYTES);
+	text_str(t, ": ");
+}
+
+static void say_bad_value(const struct knob_row *row, const char *setting, size_t name_len)
+{
+	struct text t = { 0 };
+
+	text_setting(&t, setting, name_len);
+	switch (row->kind) {
+	case SIZE:
+		text_str(&t, "must be off or a size like 512M (K M G)");
+		break;
+	case TIME:
+		text_str(&t, "must be a time like 500ms (ms s m), 0 or never");
+		break;
+	default:
+		text_str(&t, "must be one of ");
+		text_str(&t, row->values);
+	}
+	text_str(&t, "; using ");
+	text_foreign(&t, row->values, word_length(row->values));
+	text_newline(&t);
+	text_flush(&t, STDERR_FILENO);
+}
+
+static void say_later(const char *setting, size_t name_len)
+{
+	struct text t = { 0 };
+
+	text_setting(&t, setting, name_len);
+	text_str(&t, "not built in this version; ignored");
+	text_newline(&t);
+	text_flush(&t, STDERR_FILENO);
+}
+
+static void say_unknown(const char *setting, size_t name_len)
+{
+	struct text t = { 0 };
+
+	text_setting(&t, setting, name_len);
+	text_str(&t, "no such variable; ignored; there are " PREFIX "*:");
+	for (const struct knob_row *row = rows; row < rows + NROWS; row++) {
+		if (row->kind == LATER)
+			continue;
+		text_str(&t, " ");
+		text_str(&t, row->name);
+	}
+	text_newline(&t);
+	text_flush(&t, STDERR_FILENO);
+}
+
+static const struct knob_row *find(const char *name, size_t len)
+{
+	for (const struct knob_row *row = rows; row < rows + NROWS; row++)
+		if (strlen(row->name) == len && !memcmp(row->name, name, len))
+			return row;
+	return NULL;
+}
+
+/* `setting` is "SPANGC_NAME=VALUE", `name_len` the length before the '='. */
+static void apply(const struct knob_row *row, const char *setting, size_t name_len)
+{
+	uint64_t value;
+
+	if (row->kind == LATER)
+		say_later(setting, name_len);
+	else if (parse(row, setting + name_len + 1, &value))
+		*row->value = value;
+	else
+		say_bad_value(row, setting, name_len);
+}
+
+/* The other modes are words of the interface, but this version has no collector. */
+static void settle_mode(void)
+{
+	static const char *const names[] = { "malloc", "leaks", "gc" };
+
+	if (knobs.mode == KNOB_MODE_MALLOC)
+		return;
+	report_line(PREFIX "MODE=", names[knobs.mode], ": this version has only malloc; ",
+	            "using malloc", NULL);
+	knobs.mode = KNOB_MODE_MALLOC;
+}
+
+void knobs_read(char **environ, bool is_secure)
+{
+	const size_t prefix_len = sizeof PREFIX - 1;
+	uint64_t seen = 0;
+
+	if (is_secure)
+		return;
+	for (; *environ; environ++) {
+		size_t name_len = strcspn(*environ, "=");
+		const struct knob_row *row;
+
+		if (strncmp(*environ, PREFIX, prefix_len) != 0 || !(*environ)[name_len])
+			continue;
+		row = find(*environ + prefix_len, name_len - prefix_len);
+		if (!row)
+			say_unknown(*environ, name_len);
+		else if (!(seen & UINT64_C(1) << (row - rows)))
+			apply(row, *environ, name_len);
+		if (row)
+			seen |= UINT64_C(1) << (row - rows);
+	}
+	settle_mode();
+}

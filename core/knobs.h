@@ -1,0 +1,37 @@
+/* knobs.h: the settings, read from the environment once, before the first allocation.
+ *
+ * The table is core/knobs.def. An unknown SPANGC_ variable or a bad value is one line on stderr,
+ * and the default stands.
+ */
+#ifndef CORE_KNOBS_H
+#define CORE_KNOBS_H
+
+#include "core/base.h"
+
+#define KNOB_OFF UINT64_MAX                     /* of a SIZE */
+#define KNOB_NEVER UINT64_MAX                   /* of a TIME */
+
+/* The words of each ENUM, in the order of knobs.def. */
+enum knob_mode { KNOB_MODE_MALLOC, KNOB_MODE_LEAKS, KNOB_MODE_GC };
+enum knob_madvise { KNOB_MADVISE_DONTNEED, KNOB_MADVISE_FREE, KNOB_MADVISE_NONE };
+enum knob_background { KNOB_BACKGROUND_AUTO, KNOB_BACKGROUND_OFF };
+enum knob_min_align { KNOB_MIN_ALIGN_16, KNOB_MIN_ALIGN_8 };
+enum knob_thp { KNOB_THP_DEFAULT, KNOB_THP_ALWAYS, KNOB_THP_NEVER };
+enum knob_misuse { KNOB_MISUSE_ABORT, KNOB_MISUSE_WARN };
+
+/* Constant after knobs_read(): any thread reads, no lock. The defaults before. */
+struct knobs {
+#define KNOB(name, field, kind, dflt, values, help) uint64_t field;
+#define KNOB_LATER(name)
+#include "core/knobs.def"
+#undef KNOB_LATER
+#undef KNOB
+};
+
+extern struct knobs knobs;
+
+/* Takes the variables from `environ` (ended by NULL); of equal names the first, as getenv does.
+ * `is_secure` (AT_SECURE): ignores them all. ctx: init */
+void knobs_read(char **environ, bool is_secure);
+
+#endif

@@ -1,0 +1,207 @@
+/* large.c: blocks in pages of their own.
+ *
+ * Reached from preload and, for frees, from cache.c. Depends on heap.c for pages, and on the
+ * calling thread's spanset (cache_lock_spans()) for cached pages and records, so that blocks up to
+ * 256 KiB usually take no shared lock.
+ *
+ * Growing: first in place; then pages move by mremap instead of being copied, from MOVE_MIN_BYTES
+ * on. Each moved block may cost the kernel two more mappings until it is freed (os_renew() undoes
+ * that), and a process has 65,530, hence MOVED_MAX.
+ *
+ * Invariant: the granule of a large block's first page holds SIZECLASS_LARGE exactly while the
+ * block is allocated; its span is SPAN_LARGE from before that until after.
+ */
+#include "core/large.h"
+
+#include "core/cache.h"
+#include "core/heap.h"
+#include "core/os.h"
+
+#include <string.h>
+
+#define MOVE_MIN_BYTES KIB(256)
+#define MOVED_MAX 4096
+
+/* Blocks alive whose pages were moved. */
+static _Atomic int nmoved;
+
+static page_idx pages_for(size_t nbytes)
+{
+	return (page_idx)((nbytes + PAGE_BYTES - 1) >> PAGE_SHIFT);
+}
+
+static struct span *take(struct spanset *set, page_idx npages, page_idx align_pages,
+                         struct run *run)
+{
+	struct span *s = spanset_new_record(set);
+
+	if (!s)
+		return NULL;
+	if (!heap_take_pages(set ? &set->pages : NULL, npages, align_pages, run)) {
+		spanset_drop_record(set, s);
+		return NULL;
+	}
+	s->base = heap_address(run->first);
+	s->npages = npages;
+	s->slot_bytes = 0;
+	s->nslots = 1;
+	s->nwords = 0;
+	s->class = SIZECLASS_LARGE;
+	s->place = SPAN_LARGE;
+	s->was_moved = false;
+	heap_map_span(run->first, npages, s);
+	return s;
+}
+
+static struct span *alloc_span(size_t nbytes, size_t align, struct run *run)
+{
+	size_t align_pages = align > PAGE_BYTES ? align >> PAGE_SHIFT : 1;
+
+	/* The counts below must fit in page_idx. */
+	if (nbytes > heap.region.nbytes || align > heap.region.nbytes)
+		return NULL;
+
+	struct spanset *set = cache_lock_spans();
+	struct span *s = take(set, pages_for(nbytes), (page_idx)align_pages, run);
+
+	cache_unlock_spans(set);
+	return s;
+}
+
+static void *hand_out(struct span *s)
+{
+	/* relaxed: nobody else knows the block yet. */
+	atomic_store_explicit(heap_granule(s->base), SIZECLASS_LARGE, memory_order_relaxed);
+	return (void *)s->base;
+}
+
+void *large_alloc(size_t nbytes, size_t align)
+{
+	struct run run;
+	struct span *s = alloc_span(nbytes, align, &run);
+
+	return s ? hand_out(s) : NULL;
+}
+
+/* Writing zeros makes all pages resident: where most are not, discarding the others is less. */
+static void zero(const struct span *s, const struct run *run, size_t nbytes)
+{
+	if (run->nclean == run->npages)
+		return;
+	if (run->nclean > run->npages / 4 * 3
+	    && !os_discard(s->base, (size_t)s->npages << PAGE_SHIFT))
+		return;
+	memset((void *)s->base, 0, nbytes);
+}
+
+void *large_calloc(size_t nbytes)
+{
+	struct run run;
+	struct span *s = alloc_span(nbytes, 1, &run);
+
+	if (!s)
+		return NULL;
+	zero(s, &run, nbytes);
+	return hand_out(s);
+}
+
+static void count_moved(int change)
+{
+	/* relaxed: a bound that need not be exact. */
+	atomic_fetch_add_explicit(&nmoved, change, memory_order_relaxed);
+}
+
+/* Gives back the last pages of `s`. */
+static void give_tail(struct spanset *set, struct span *s, page_idx npages)
+{
+	page_idx first = heap_page(s->base) + s->npages - npages;
+	enum pages_kind kind = PAGES_DIRTY;
+
+	if (s->was_moved && !os_renew(heap_address(first), (size_t)npages << PAGE_SHIFT))
+		kind = PAGES_CLEAN;
+	s->npages -= npages;
+	heap_give_pages(set ? &set->pages : NULL, first, npages, kind);
+}
+
+static void drop(struct span *s)
+{
+	struct spanset *set = cache_lock_spans();
+
+	give_tail(set, s, s->npages);
+	if (s->was_moved)
+		count_moved(-1);
+	spanset_drop_record(set, s);
+	cache_unlock_spans(set);
+}
+
+void large_free(void *p)
+{
+	drop(heap_span((uintptr_t)p));
+}
+
+static void shrink(struct span *s, page_idx npages)
+{
+	page_idx spare = s->npages - npages;
+
+	if (spare < s->npages / 8 || !spare)
+		return;
+
+	struct spanset *set = cache_lock_spans();
+
+	give_tail(set, s, spare);
+	cache_unlock_spans(set);
+}
+
+static bool grow_in_place(struct span *s, page_idx npages)
+{
+	page_idx end = heap_page(s->base) + s->npages;
+	struct run run;
+
+	if (!heap_take_pages_at(end, npages - s->npages, &run))
+		return false;
+	heap_map_span(run.first, run.npages, s);
+	s->npages = npages;
+	return true;
+}
+
+/* The contents of `from` go to the larger `to`, and `from` is freed. */
+static void *transfer(struct span *from, struct span *to)
+{
+	size_t nbytes = large_usable(from);
+
+	/* relaxed: as in count_moved(). */
+	if (nbytes >= MOVE_MIN_BYTES
+	    && atomic_load_explicit(&nmoved, memory_order_relaxed) < MOVED_MAX
+	    && !os_move_pages(from->base, to->base, nbytes)) {
+		to->was_moved = true;
+		count_moved(1);
+	} else {
+		memcpy((void *)to->base, (void *)from->base, nbytes);
+	}
+	drop(from);
+	return hand_out(to);
+}
+
+void *large_resize(void *p, size_t nbytes)
+{
+	struct span *s = heap_span((uintptr_t)p);
+	page_idx npages = pages_for(nbytes);
+	struct run run;
+
+	if (nbytes > heap.region.nbytes)
+		return NULL;
+	if (npages <= s->npages) {
+		shrink(s, npages);
+		return p;
+	}
+	if (grow_in_place(s, npages))
+		return p;
+
+	struct span *to = alloc_span(nbytes, 1, &run);
+
+	if (!to)
+		return NULL;
+	/* relaxed: the block is the caller's alone. */
+	atomic_store_explicit(heap_granule(s->base), 0, memory_order_relaxed);
+	return transfer(s, to);
+}

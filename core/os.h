@@ -1,0 +1,59 @@
+/* os.h: what the library asks of the kernel, and nothing else.
+ *
+ * One implementation is linked: os_linux.c. It is the only file that includes <sys/mman.h>, and
+ * no other file tests __linux__. Every range is a whole number of os pages. Functions return 0 or
+ * an errno value; they keep errno, print nothing and never abort: the caller knows whether
+ * failure is fatal.
+ */
+#ifndef CORE_OS_H
+#define CORE_OS_H
+
+#include "core/base.h"
+
+/* Address space that is ours to commit, at `base`. */
+struct os_region {
+	uintptr_t base;
+	size_t    nbytes;
+	bool      is_mapped;                    /* as PROT_NONE; else the addresses are merely chosen */
+};
+
+/* Finds up to `nbytes` (halved until it fits, not below `min_bytes`), aligned. With a limit on
+ * address space nothing is mapped: the region is a range that was found empty, far from where the
+ * kernel places mappings, and os_commit() maps it piece by piece, so that the limit counts only
+ * what is used. ctx: init */
+int os_reserve(struct os_region *r, size_t nbytes, size_t min_bytes, size_t alignment);
+
+/* [addr, addr + nbytes) of the region becomes readable, writable and zero. ENOMEM where a limit
+ * forbids it, EEXIST where somebody else mapped it first. ctx: alloc */
+int os_commit(const struct os_region *r, uintptr_t addr, size_t nbytes);
+
+/* Fresh zeroed memory anywhere. NULL: refused. ctx: alloc */
+void *os_map(size_t nbytes);
+
+/* Gives the memory behind the range back. After os_discard() it reads as zero; after
+ * os_discard_lazily() the kernel takes it when it needs it (EINVAL: not on this kernel).
+ * ctx: alloc */
+int os_discard(uintptr_t addr, size_t nbytes);
+int os_discard_lazily(uintptr_t addr, size_t nbytes);
+
+/* Moves the pages of `from` to `to`; afterwards `from` reads as zero. Both ranges are committed
+ * and do not overlap. What was at `to` is gone. On failure nothing has changed. ctx: alloc */
+int os_move_pages(uintptr_t from, uintptr_t to, size_t nbytes);
+
+/* Undoes what os_move_pages() did to the kernel's list of mappings around [addr, addr + nbytes):
+ * the contents are dropped. ctx: alloc */
+int os_renew(uintptr_t addr, size_t nbytes);
+
+/* Transparent huge pages for the range: yes or no. ctx: alloc */
+int os_advise_huge(uintptr_t addr, size_t nbytes, bool wanted);
+
+/* The name /proc/PID/maps shows, where the kernel can (Linux 5.17). ctx: alloc */
+void os_name(uintptr_t addr, size_t nbytes, const char *name);
+
+/* Coarse monotonic clock: milliseconds, steps of 1 to 4 ms. No system call. ctx: any, signal */
+uint64_t os_now_ms(void);
+
+/* CPU time of the calling thread, microseconds. ctx: any */
+uint64_t os_thread_cpu_us(void);
+
+#endif

@@ -1,0 +1,240 @@
+/* os_linux.c: os.h for Linux.
+ *
+ * Reached from meta.c, heap.c, large.c and scavenge.c. Calls libc's thin wrappers of system calls
+ * so that a test can stand between us and the kernel; keeps errno around each.
+ *
+ * Two ways to own a range of addresses:
+ *   mapped     one PROT_NONE, MAP_NORESERVE mapping; committing is mprotect
+ *   chosen     nothing is mapped; committing is mmap with MAP_FIXED_NOREPLACE
+ * The first keeps everyone else out of the range. It counts in full against RLIMIT_AS, and
+ * mlockall() would count it against RLIMIT_MEMLOCK, hence the second under such a limit.
+ */
+#define _GNU_SOURCE
+#include "core/os.h"
+
+#include <errno.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+#define RW (PROT_READ | PROT_WRITE)
+#define PRIVATE (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+/* Where a chosen range may begin: above what programs and Go, V8 and sanitizers ask for by
+ * address, below where the kernel places mappings (mmap_base, about 127 TiB). */
+#define CHOICE_BASE  (UINT64_C(24) << 40)
+#define CHOICE_STEP  (UINT64_C(1) << 40)
+#define CHOICE_COUNT 32
+
+static void *map(uintptr_t at, size_t nbytes, int prot, int flags)
+{
+	int kept = errno;
+	void *p = mmap((void *)at, nbytes, prot, PRIVATE | flags, -1, 0);
+
+	errno = kept;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(uintptr_t addr, size_t nbytes)
+{
+	int kept = errno;
+
+	if (nbytes)
+		munmap((void *)addr, nbytes);
+	errno = kept;
+}
+
+static bool reserve_mapped(struct os_region *r, size_t nbytes, size_t alignment)
+{
+	uintptr_t p = (uintptr_t)map(0, nbytes + alignment, PROT_NONE, 0);
+
+	if (!p)
+		return false;
+	r->base = align_up(p, alignment);
+	r->nbytes = nbytes;
+	r->is_mapped = true;
+	unmap(p, r->base - p);
+	unmap(r->base + nbytes, p + alignment - r->base);
+	return true;
+}
+
+/* Are the first and the last os page of the range free? The kernel is asked by mapping them. */
+static bool is_vacant(uintptr_t base, size_t nbytes)
+{
+	uintptr_t ends[] = { base, base + nbytes - OS_PAGE_BYTES };
+
+	for (int i = 0; i < 2; i++) {
+		uintptr_t p = (uintptr_t)map(ends[i], OS_PAGE_BYTES, PROT_NONE, MAP_FIXED_NOREPLACE);
+
+		unmap(p, p ? OS_PAGE_BYTES : 0);
+		if (p != ends[i])
+			return false;
+	}
+	return true;
+}
+
+/* The kernel's 16 random bytes for this process: addresses stay unpredictable. */
+static uint64_t random_bits(void)
+{
+	const unsigned char *bytes = (const unsigned char *)getauxval(AT_RANDOM);
+	uint64_t bits = 0;
+
+	for (int i = 0; bytes && i < 8; i++)
+		bits = bits << 8 | bytes[8 + i];
+	return bits;
+}
+
+static bool reserve_chosen(struct os_region *r, size_t nbytes, size_t alignment)
+{
+	uint64_t random = random_bits();
+
+	for (unsigned i = 0; i < CHOICE_COUNT; i++) {
+		uint64_t slide = (random >> 5) % (CHOICE_STEP / 2);
+		uintptr_t base = CHOICE_BASE + (random + i) % CHOICE_COUNT * 2 * CHOICE_STEP + slide;
+
+		base = align_down(base, alignment);
+		if (!is_vacant(base, nbytes))
+			continue;
+		*r = (struct os_region){ .base = base, .nbytes = nbytes };
+		return true;
+	}
+	return false;
+}
+
+static size_t address_space_limit(void)
+{
+	struct rlimit limit;
+	int kept = errno;
+	bool is_limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+
+	errno = kept;
+	return is_limited ? (size_t)limit.rlim_cur : SIZE_MAX;
+}
+
+int os_reserve(struct os_region *r, size_t nbytes, size_t min_bytes, size_t alignment)
+{
+	size_t limit = address_space_limit();
+
+	/* More than the limit can't be used. Powers of two keep table sizes simple. */
+	while (nbytes / 2 >= limit && nbytes / 2 >= min_bytes)
+		nbytes /= 2;
+	for (; nbytes >= min_bytes; nbytes /= 2) {
+		if (limit == SIZE_MAX && reserve_mapped(r, nbytes, alignment))
+			return 0;
+		if (reserve_chosen(r, nbytes, alignment))
+			return 0;
+	}
+	return ENOMEM;
+}
+
+static int commit_mapped(uintptr_t addr, size_t nbytes)
+{
+	int kept = errno;
+	int error = mprotect((void *)addr, nbytes, RW) ? errno : 0;
+
+	errno = kept;
+	return error;
+}
+
+int os_commit(const struct os_region *r, uintptr_t addr, size_t nbytes)
+{
+	if (r->is_mapped)
+		return commit_mapped(addr, nbytes);
+
+	int kept = errno;
+	void *p = mmap((void *)addr, nbytes, RW, PRIVATE | MAP_FIXED_NOREPLACE, -1, 0);
+	int error = p == MAP_FAILED ? errno : 0;
+
+	errno = kept;
+	if (!error && (uintptr_t)p != addr) {   /* before Linux 4.17 the address is only a hint */
+		unmap((uintptr_t)p, nbytes);
+		error = EEXIST;
+	}
+	return error;
+}
+
+void *os_map(size_t nbytes)
+{
+	return map(0, nbytes, RW, 0);
+}
+
+static int advise(uintptr_t addr, size_t nbytes, int advice)
+{
+	int kept = errno;
+	int error = madvise((void *)addr, nbytes, advice) ? errno : 0;
+
+	errno = kept;
+	return error;
+}
+
+int os_discard(uintptr_t addr, size_t nbytes)
+{
+	return advise(addr, nbytes, MADV_DONTNEED);
+}
+
+int os_discard_lazily(uintptr_t addr, size_t nbytes)
+{
+	return advise(addr, nbytes, MADV_FREE);
+}
+
+/* MREMAP_DONTUNMAP (Linux 5.7) leaves the source mapped: with a plain mremap another thread's
+ * mmap could fall into the hole. */
+int os_move_pages(uintptr_t from, uintptr_t to, size_t nbytes)
+{
+	int kept = errno;
+	void *p = mremap((void *)from, nbytes, nbytes,
+	                 MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, (void *)to);
+	int error = p == MAP_FAILED ? errno : 0;
+
+	errno = kept;
+	if (error)                              /* the kernel may have unmapped `to` already */
+		os_renew(to, nbytes);
+	return error;
+}
+
+int os_renew(uintptr_t addr, size_t nbytes)
+{
+	return map(addr, nbytes, RW, MAP_FIXED) ? 0 : ENOMEM;
+}
+
+int os_advise_huge(uintptr_t addr, size_t nbytes, bool wanted)
+{
+	return advise(addr, nbytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+void os_name(uintptr_t addr, size_t nbytes, const char *name)
+{
+	int kept = errno;
+
+	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, nbytes, name);
+	errno = kept;
+}
+
+uint64_t os_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint64_t os_thread_cpu_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}

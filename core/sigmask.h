@@ -1,0 +1,21 @@
+/* sigmask.h: no signal handler of the program runs on this thread between block and restore.
+ *
+ * By rt_sigprocmask(2) itself: the program may have wrapped sigprocmask, and libc's leaves its own
+ * two signals open. The signals that report a fault of the very instruction (SIGSEGV, SIGBUS,
+ * SIGILL, SIGFPE, SIGTRAP, SIGSYS) and SIGABRT stay as they were.
+ */
+#ifndef CORE_SIGMASK_H
+#define CORE_SIGMASK_H
+
+#include "core/base.h"
+
+/* What the kernel calls a sigset_t: bit n - 1 is signal n. */
+struct sigmask {
+	uint64_t bits;
+};
+
+/* Each keeps errno. Nested pairs are fine. ctx: any, signal */
+void sigmask_block(struct sigmask *saved);
+void sigmask_restore(const struct sigmask *saved);
+
+#endif

@@ -1,0 +1,128 @@
+/* span.c: allocation state of one span.
+ *
+ * Reached from spanset.c (owner: take, put, harvest) and from cache.c through spanset.c (other
+ * threads: span_put_remote()). Depends on base.h, report.h and sizeclass.h only; takes no lock,
+ * makes no system call. The slot states and who may touch what are in span.h.
+ *
+ * Invariants, checked by span_verify():
+ *   S1  nfree is the number of ones in free;
+ *   S2  bits at and beyond nslots are 0 in free and freed_remote;
+ *   S3  no slot is both free and freed_remote;
+ *   S4  a current span's words below `word` hold no free slot, unless one was put there since.
+ * S4 only costs a second round in span_take().
+ */
+#include "core/span.h"
+
+void span_init(struct span *s, uintptr_t base, class_idx c, const struct sizeclass *geometry)
+{
+	s->base = base;
+	s->recip = geometry->recip;
+	s->slot_bytes = geometry->slot_bytes;
+	s->npages = geometry->npages;
+	s->nslots = geometry->nslots;
+	s->nwords = geometry->nwords;
+	s->class = c;
+	s->nfree = geometry->nslots;
+	s->nfree_trimmed = 0;
+	s->word = 0;
+	s->was_moved = false;
+	for (unsigned w = 0; w < SIZECLASS_MAX_WORDS; w++) {
+		unsigned below = w * 64 < s->nslots ? s->nslots - w * 64 : 0;
+
+		s->free[w] = bit_range(0, below);
+		/* relaxed: an unused span has no news; nobody else knows the slots yet. */
+		dcheck(!atomic_load_explicit(&s->freed_remote[w], memory_order_relaxed));
+	}
+}
+
+/* From one word, in *bits; the number taken. */
+static unsigned take_from_word(uint64_t *bits, uintptr_t base, size_t slot_bytes, void **top,
+                               unsigned want)
+{
+	uint64_t left = *bits;
+	unsigned n = 0;
+
+	while (left && n < want) {
+		*(top - n++) = (void *)(base + bit_first(left) * slot_bytes);
+		left &= left - 1;
+	}
+	*bits = left;
+	return n;
+}
+
+unsigned span_take(struct span *s, void **top, unsigned want)
+{
+	unsigned n = 0;
+
+	if (want > s->nfree)
+		want = s->nfree;
+	while (n < want) {
+		if (s->word == s->nwords)
+			s->word = 0;
+
+		uintptr_t base = s->base + (size_t)s->word * 64 * s->slot_bytes;
+
+		n += take_from_word(&s->free[s->word], base, s->slot_bytes, top - n, want - n);
+		if (!s->free[s->word])
+			s->word++;
+	}
+	s->nfree = (uint16_t)(s->nfree - n);
+	return n;
+}
+
+bool span_put_remote(struct span *s, unsigned word, uint64_t bits)
+{
+	/* release: the callers' last stores into the objects come before their reuse. Pairs with
+	 * the acquire exchange in span_harvest(). */
+	uint64_t old = atomic_fetch_or_explicit(&s->freed_remote[word], bits,
+	                                        memory_order_release);
+	return !(old & bits);
+}
+
+void *span_harvest(struct span *s)
+{
+	void *twice = NULL;
+
+	for (unsigned w = 0; w < s->nwords; w++) {
+		/* relaxed peek: an exchange takes the line even when it is empty. A free missed
+		 * here is found by the next harvest: its has_news is set after it. */
+		if (!atomic_load_explicit(&s->freed_remote[w], memory_order_relaxed))
+			continue;
+		/* acquire: pairs with the release in span_put_remote(). */
+		uint64_t got = atomic_exchange_explicit(&s->freed_remote[w], 0,
+		                                        memory_order_acquire);
+		uint64_t both = got & s->free[w];
+
+		if (unlikely(both))
+			twice = span_slot_address(s, w * 64 + bit_first(both));
+		s->nfree = (uint16_t)(s->nfree + bit_count(got & ~s->free[w]));
+		s->free[w] |= got;
+	}
+	return twice;
+}
+
+bool span_has_remote(const struct span *s)
+{
+	for (unsigned w = 0; w < s->nwords; w++) {
+		/* acquire: sees what the has_news exchange before this call made visible. */
+		if (atomic_load_explicit(&s->freed_remote[w], memory_order_acquire))
+			return true;
+	}
+	return false;
+}
+
+void span_verify(const struct span *s)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < SIZECLASS_MAX_WORDS; w++) {
+		unsigned below = w * 64 < s->nslots ? s->nslots - w * 64 : 0;
+		/* relaxed: a bit may come meanwhile, none goes while the owner's lock is held. */
+		uint64_t remote = atomic_load_explicit(&s->freed_remote[w], memory_order_relaxed);
+
+		n += bit_count(s->free[w]);
+		check(!((s->free[w] | remote) & ~bit_range(0, below)));         /* S2 */
+		check(!(s->free[w] & remote));                                  /* S3 */
+	}
+	check(n == s->nfree);                                                   /* S1 */
+}

@@ -1,0 +1,78 @@
+/* spanset.h: the spans that one owner holds, by span class.
+ *
+ * The owner is a thread's cache (cache.h), or nobody in particular: the central sets (central.h).
+ * Slots are taken and put in batches under the owner's lock, which nobody else wants but who
+ * looks after idle owners. Strangers free into a span without the lock (span_put_remote()) and
+ * leave it in the owner's list of news.
+ */
+#ifndef CORE_SPANSET_H
+#define CORE_SPANSET_H
+
+#include "core/base.h"
+#include "core/heap.h"
+#include "core/lock.h"
+#include "core/pages.h"
+#include "core/span.h"
+
+struct spanset {
+	struct lock lock;
+
+	/* Any thread, atomic: spans in which strangers freed slots, newest first. */
+	struct span *_Atomic news;
+	_Atomic uint32_t nnews;
+
+	/* Owner's lock. */
+	_Alignas(CACHE_LINE) struct pages_cache pages;
+	struct span *spare_spans;               /* records */
+	uint32_t nspare_spans;
+	uint32_t nuses;                         /* batches so far: does the owner still work? */
+	uint32_t nuses_seen;                    /* what it was when the scavenger came by */
+	uint32_t idle_since;                    /* heap_now() when it last saw them differ */
+	bool     is_tidy;                       /* the scavenger tidied it, and no batch since */
+	void    *twice;                         /* a slot found to be freed twice, to be reported */
+	struct span *current[SIZECLASS_NALL];   /* slots are taken from this one */
+	struct span *partial[SIZECLASS_NALL];
+};
+
+/* ctx: alloc; the memory is zero */
+void spanset_init(struct spanset *set, enum lock_rank rank);
+
+/* Takes 1 to `want` slots of class `c` into top[0], top[-1], ... 0: no memory.
+ * ctx: alloc, owner's lock */
+unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned want);
+
+/* Makes `n` slots of one class, of whatever owners, free. True: a span became wholly free and
+ * left the set. ctx: alloc, owner's lock */
+bool spanset_put(struct spanset *set, void **slots, unsigned n);
+
+/* Makes one slot free without any lock. False: it was free already. ctx: any, signal */
+bool spanset_put_remote(void *slot);
+
+/* Collects what strangers freed. ctx: alloc, owner's lock */
+void spanset_harvest(struct spanset *set);
+
+/* Collects what strangers freed, gives wholly free spans and cached pages back and, if
+ * `with_trim`, the os pages inside others that hold no block. Bytes advised.
+ * ctx: alloc, owner's lock */
+size_t spanset_tidy(struct spanset *set, bool with_trim);
+
+/* Moves the spans that have free slots from one set to the other. ctx: alloc, both locks */
+void spanset_move(struct spanset *from, struct spanset *to);
+
+/* The same for one partial span of class c. False: there is none. ctx: alloc, both locks */
+bool spanset_move_one(struct spanset *from, struct spanset *to, class_idx c);
+
+/* A record for a span from the set's few spare ones, or from the heap if `set` is NULL or has
+ * none; NULL: no memory. ctx: alloc, owner's lock */
+struct span *spanset_new_record(struct spanset *set);
+
+/* The record is unused. ctx: alloc, owner's lock */
+void spanset_drop_record(struct spanset *set, struct span *s);
+
+/* Strangers left more than this many spans' worth of slots: somebody should harvest. */
+#define SPANSET_MANY_NEWS 64
+
+/* ctx: owner's lock */
+void spanset_verify(const struct spanset *set);
+
+#endif

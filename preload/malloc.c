@@ -1,0 +1,317 @@
+/* malloc.c: the malloc family as the program sees it: arguments, errno, alignment, overflow.
+ *
+ * Reached from everywhere in the program, from ld.so before our constructor, from signal
+ * handlers, and from destructors after ours. Decides nothing about memory: core does. What each
+ * name promises is glibc's manual, and where that is silent glibc 2.36.
+ *
+ * malloc and free consist of their hot halves in core/cache.h; the rest here is out of line.
+ */
+#include "preload/preload.h"
+
+#include "core/block.h"
+#include "core/cache.h"
+#include "core/heap.h"
+#include "core/large.h"
+#include "core/scavenge.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <string.h>
+
+/* realloc of a growing block of this size and up asks for the next power of two, so that growth
+ * in steps costs few moves; the pages beyond what is used are never touched. */
+#define GROW_DOUBLING_MIN KIB(12)
+#define GROW_DOUBLING_MAX MIB(8)
+
+#define alias(name) __attribute__((alias(#name), visibility("default"), copy(name)))
+
+static COLD void *no_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* No slot: no memory, or the library stands down. */
+static COLD void *malloc_elsewhere(size_t nbytes)
+{
+	return next.malloc ? next.malloc(nbytes) : no_memory();
+}
+
+static COLD void *malloc_large(size_t nbytes, const void *caller)
+{
+	if (nbytes > PTRDIFF_MAX)
+		return no_memory();
+	if (!cache_is_started())
+		return malloc_elsewhere(nbytes);
+
+	void *p = large_alloc(nbytes, 1);
+
+	scavenge_poll(caller);
+	return p ? p : no_memory();
+}
+
+EXPORT void *malloc(size_t nbytes)
+{
+	if (unlikely(nbytes > SIZECLASS_MAX))
+		return malloc_large(nbytes, __builtin_return_address(0));
+
+	void *p = cache_alloc(nbytes);
+
+	if (unlikely(!p))
+		return malloc_elsewhere(nbytes);
+	return p;
+}
+
+EXPORT void free(void *p)
+{
+	cache_free(p);
+}
+
+static COLD void *calloc_large(size_t nbytes, const void *caller)
+{
+	if (nbytes > PTRDIFF_MAX)
+		return no_memory();
+	if (!cache_is_started())
+		return next.calloc ? next.calloc(nbytes, 1) : no_memory();
+
+	void *p = large_calloc(nbytes);
+
+	scavenge_poll(caller);
+	return p ? p : no_memory();
+}
+
+EXPORT void *calloc(size_t n, size_t size)
+{
+	size_t nbytes;
+
+	if (unlikely(__builtin_mul_overflow(n, size, &nbytes)))
+		return no_memory();
+	if (unlikely(nbytes > SIZECLASS_MAX))
+		return calloc_large(nbytes, __builtin_return_address(0));
+
+	void *p = cache_alloc(nbytes);
+
+	if (unlikely(!p))
+		return next.calloc ? next.calloc(n, size) : no_memory();
+	return memset(p, 0, nbytes);
+}
+
+static void *move(void *p, const struct block *b, size_t nbytes)
+{
+	size_t asked = nbytes;
+
+	if (nbytes > b->usable && b->usable >= GROW_DOUBLING_MIN && nbytes > SIZECLASS_MAX
+	    && nbytes <= GROW_DOUBLING_MAX)
+		asked = (size_t)1 << (64 - __builtin_clzl(nbytes - 1));
+
+	void *to = malloc(asked);
+
+	if (!to)
+		return NULL;
+	memcpy(to, p, nbytes < b->usable ? nbytes : b->usable);
+	cache_free(p);
+	return to;
+}
+
+static void *resize(void *p, size_t nbytes, const char *call, const void *caller)
+{
+	struct block b;
+
+	if (unlikely(!block_find(p, &b))) {
+		if (next.realloc)
+			return next.realloc(p, nbytes);
+		block_report(p, call);
+		return no_memory();
+	}
+	if (nbytes == 0) {
+		cache_free_block(p, b.class, call, caller);
+		return NULL;
+	}
+	if (b.class != SIZECLASS_LARGE || nbytes <= SIZECLASS_MAX)
+		return block_keeps(&b, nbytes) ? p : move(p, &b, nbytes);
+	if (nbytes > PTRDIFF_MAX)
+		return no_memory();
+
+	void *to = large_resize(p, nbytes);
+
+	scavenge_poll(caller);
+	return to ? to : no_memory();
+}
+
+EXPORT void *realloc(void *p, size_t nbytes)
+{
+	return p ? resize(p, nbytes, "realloc", __builtin_return_address(0)) : malloc(nbytes);
+}
+
+EXPORT void *reallocarray(void *p, size_t n, size_t size)
+{
+	size_t nbytes;
+
+	if (__builtin_mul_overflow(n, size, &nbytes))
+		return no_memory();
+	return p ? resize(p, nbytes, "reallocarray", __builtin_return_address(0)) : malloc(nbytes);
+}
+
+/* `align` is a power of two. NULL: no memory; errno as it was. */
+static void *alloc_aligned(size_t align, size_t nbytes)
+{
+	if (nbytes > PTRDIFF_MAX || align > PTRDIFF_MAX || !cache_is_started())
+		return next.memalign ? next.memalign(align, nbytes) : NULL;
+	if (nbytes <= SIZECLASS_MAX && align <= PAGE_BYTES) {
+		class_idx c = sizeclass_aligned(heap.classes, nbytes, align);
+
+		if (c)
+			return cache_alloc_class(c);
+	}
+	return large_alloc(nbytes ? nbytes : 1, align);
+}
+
+EXPORT void *memalign(size_t align, size_t nbytes)
+{
+	if (align > SIZE_MAX / 2 + 1) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (!is_power_of_two(align))
+		align = align ? (size_t)1 << (64 - __builtin_clzl(align)) : 1;
+
+	void *p = alloc_aligned(align, nbytes);
+
+	return p ? p : no_memory();
+}
+
+EXPORT void *aligned_alloc(size_t align, size_t nbytes)
+{
+	if (!is_power_of_two(align)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	void *p = alloc_aligned(align, nbytes);
+
+	return p ? p : no_memory();
+}
+
+EXPORT int posix_memalign(void **memptr, size_t align, size_t nbytes)
+{
+	int kept = errno;
+
+	if (!is_power_of_two(align) || align % sizeof(void *))
+		return EINVAL;
+
+	void *p = alloc_aligned(align, nbytes);
+
+	errno = kept;
+	if (!p)
+		return ENOMEM;
+	*memptr = p;
+	return 0;
+}
+
+EXPORT void *valloc(size_t nbytes)
+{
+	void *p = alloc_aligned(OS_PAGE_BYTES, nbytes);
+
+	return p ? p : no_memory();
+}
+
+EXPORT void *pvalloc(size_t nbytes)
+{
+	if (nbytes > PTRDIFF_MAX - OS_PAGE_BYTES)
+		return no_memory();
+	return valloc(nbytes ? align_up(nbytes, OS_PAGE_BYTES) : OS_PAGE_BYTES);
+}
+
+/* free() under another name. */
+static void free_as(void *p, const char *call, const void *caller)
+{
+	struct block b;
+
+	if (!p)
+		return;
+	if (block_find(p, &b))
+		cache_free_block(p, b.class, call, caller);
+	else if (next.free)
+		next.free(p);
+	else
+		block_report(p, call);
+}
+
+EXPORT void cfree(void *p)
+{
+	free_as(p, "cfree", __builtin_return_address(0));
+}
+
+static void free_checked(void *p, size_t align, size_t nbytes, const char *call,
+                         const void *caller)
+{
+	struct block b;
+
+	if (p && block_find(p, &b) && !block_fits(&b, nbytes, align)) {
+		struct misuse_detail d = { .block_bytes = b.usable, .given_bytes = nbytes };
+
+		report_misuse(MISUSE_SIZE_MISMATCH, p, call, &d);
+		return;
+	}
+	free_as(p, call, caller);
+}
+
+EXPORT void free_sized(void *p, size_t nbytes)
+{
+	free_checked(p, 1, nbytes, "free_sized", __builtin_return_address(0));
+}
+
+EXPORT void free_aligned_sized(void *p, size_t align, size_t nbytes)
+{
+	free_checked(p, align, nbytes, "free_aligned_sized", __builtin_return_address(0));
+}
+
+EXPORT size_t malloc_usable_size(void *p)
+{
+	struct block b;
+
+	if (!p)
+		return 0;
+	if (block_find(p, &b))
+		return b.usable;
+	if (next.malloc_usable_size)
+		return next.malloc_usable_size(p);
+	block_report(p, "malloc_usable_size");
+	return 0;
+}
+
+EXPORT int malloc_trim(size_t pad)
+{
+	(void)pad;
+	if (!cache_is_started())
+		return 0;
+	cache_empty_own();
+	return scavenge_all() > 0;
+}
+
+/* What glibc's constants tune does not exist here: taken and without effect. */
+EXPORT int mallopt(int param, int value)
+{
+	(void)value;
+	return param == M_MXFAST || (param <= M_TRIM_THRESHOLD && param >= M_ARENA_MAX);
+}
+
+EXPORT void *spangc_malloc_noscan(size_t nbytes)
+{
+	if (nbytes > SIZECLASS_MAX || !cache_is_started())
+		return malloc(nbytes);
+
+	void *p = cache_alloc_class(sizeclass_noscan(sizeclass_of_in(heap.classes, nbytes)));
+
+	return p ? p : no_memory();
+}
+
+alias(malloc) void *__libc_malloc(size_t nbytes);
+alias(calloc) void *__libc_calloc(size_t n, size_t size);
+alias(realloc) void *__libc_realloc(void *p, size_t nbytes);
+alias(free) void __libc_free(void *p);
+alias(memalign) void *__libc_memalign(size_t align, size_t nbytes);
+alias(valloc) void *__libc_valloc(size_t nbytes);
+alias(pvalloc) void *__libc_pvalloc(size_t nbytes);
+alias(reallocarray) void *__libc_reallocarray(void *p, size_t n, size_t size);
+alias(mallopt) int __libc_mallopt(int param, int value);
+alias(posix_memalign) int __posix_memalign(void **memptr, size_t align, size_t nbytes);

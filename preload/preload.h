@@ -1,0 +1,38 @@
+/* preload.h: what the files of preload/ share. */
+#ifndef PRELOAD_PRELOAD_H
+#define PRELOAD_PRELOAD_H
+
+#include "core/base.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+#define SPANGC_API EXPORT
+#include "preload/spangc.h"
+
+/* The functions behind ours. Those of malloc are NULL unless the library stands down. */
+struct next {
+	void *(*malloc)(size_t nbytes);
+	void *(*calloc)(size_t n, size_t size);
+	void *(*realloc)(void *p, size_t nbytes);
+	void *(*memalign)(size_t align, size_t nbytes);
+	void (*free)(void *p);
+	size_t (*malloc_usable_size)(void *p);
+	void *(*dlopen)(const char *file, int mode);
+};
+
+extern struct next next;
+
+/* Fills next.dlopen. ctx: any */
+void init_find_dlopen(void);
+
+/* The helper thread. ctx: any */
+bool threads_start_helper(const void *caller);
+void threads_stop_helper(void);
+void threads_attached(void);
+void threads_init(void);
+void threads_fork_child(void);
+
+/* Prints what SPANGC_STATS=1 promises. ctx: exit */
+void info_print(void);
+
+#endif

@@ -1,0 +1,63 @@
+/* spangc.h: what a program may ask of libspangc, beyond malloc and free.
+ *
+ * Needs nothing at link time: every function is weak, so the same binary runs
+ * with the library preloaded and without it. Ask first:
+ *
+ *     if (spangc_version)
+ *             printf("libspangc %s\n", spangc_version());
+ *
+ * C99 and C++; any thread may call any of it at any time. The environment
+ * variables and the command lines are in spangc(7).
+ */
+#ifndef SPANGC_H
+#define SPANGC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SPANGC_VERSION "0.1.0"
+
+/* The library itself defines this as nothing: its own definitions are not weak. */
+#ifndef SPANGC_API
+#define SPANGC_API __attribute__((__weak__))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version of the library that runs, which need not be the header's SPANGC_VERSION. */
+SPANGC_API const char *spangc_version(void);
+
+/* What the heap is made of. The parts are counted one after the other, not at one instant: with
+ * other threads at work they need not add up. Where pages have gone back to the kernel, "resident"
+ * is what the library knows; the kernel may have swapped more of it. */
+struct spangc_stats {
+	/* bytes, now */
+	uint64_t in_use_bytes;          /* slots and pages that the program holds */
+	uint64_t cached_bytes;          /* free slots kept for a thread: magazines and windows */
+	uint64_t free_bytes;            /* other free memory that is still resident */
+	uint64_t lazy_bytes;            /* given back by MADV_FREE: resident until the kernel wants it */
+	uint64_t released_bytes;        /* given back, no longer resident */
+	uint64_t metadata_bytes;        /* the library's own records */
+
+	/* events, since the start */
+	uint64_t madvise_calls;         /* that gave memory back */
+	uint64_t madvise_bytes;         /* given back by them; a page counts each time */
+};
+
+/* Fills the first `nbytes` of *out: pass sizeof *out. Returns the size of the structure the library
+ * knows: a program built with an older or a newer header gets what both have, and what the library
+ * does not know is left alone. */
+SPANGC_API size_t spangc_stats_get(struct spangc_stats *out, size_t nbytes);
+
+/* As malloc, for a block that will never hold a pointer into the heap (text, pixels, samples): a
+ * collector need not read it. free, realloc and the rest take it as any other block; realloc may
+ * forget the promise, which costs time and is never wrong. */
+SPANGC_API void *spangc_malloc_noscan(size_t nbytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,148 @@
+/* threads.c: threads' ends, and the helper thread.
+ *
+ * Reached from core through hooks: a thread got a cache (its end must be seen), free memory waits
+ * (a helper is worth its while). The helper is a thread of libc's, so that setuid() and the like
+ * reach it; hence it is never started from inside libc or the loader, which may hold the very
+ * locks that pthread_create takes: free() called from there waits for another occasion.
+ */
+#include "preload/preload.h"
+
+#include "core/cache.h"
+#include "core/scavenge.h"
+#include "core/sigmask.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+
+#define HELPER_STACK_BYTES KIB(64)
+#define MODULES_SHUNNED 2
+
+static pthread_key_t key;
+
+static struct {
+	pthread_t thread;
+	bool is_there;                          /* started and not joined */
+
+	/* Constant after threads_init(): libc's and the loader's code. */
+	uintptr_t base[MODULES_SHUNNED], limit[MODULES_SHUNNED];
+} helper;
+
+/* libc calls the destructor again as long as it sets the value, up to this often: last of all
+ * destructors the cache goes, so that the others find it. */
+static void thread_ends(void *round)
+{
+	intptr_t n = (intptr_t)round;
+
+	if (n < PTHREAD_DESTRUCTOR_ITERATIONS)
+		pthread_setspecific(key, (void *)(n + 1));
+	else
+		cache_detach();
+}
+
+void threads_attached(void)
+{
+	pthread_setspecific(key, (void *)1);
+}
+
+static int note_module(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	const uintptr_t *wanted = arg;
+	uintptr_t base = UINTPTR_MAX, limit = 0;
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		uintptr_t start = info->dlpi_addr + ph->p_vaddr;
+
+		if (ph->p_type != PT_LOAD)
+			continue;
+		base = start < base ? start : base;
+		limit = start + ph->p_memsz > limit ? start + ph->p_memsz : limit;
+	}
+	for (int m = 0; m < MODULES_SHUNNED; m++) {
+		if (wanted[m] >= base && wanted[m] < limit) {
+			helper.base[m] = base;
+			helper.limit[m] = limit;
+		}
+	}
+	return 0;
+}
+
+void threads_init(void)
+{
+	/* An address inside libc and one inside the loader. */
+	uintptr_t inside[MODULES_SHUNNED] = { (uintptr_t)abort, getauxval(AT_BASE) };
+
+	pthread_key_create(&key, thread_ends);
+	dl_iterate_phdr(note_module, inside);
+}
+
+static bool is_shunned(const void *caller)
+{
+	uintptr_t p = (uintptr_t)caller;
+
+	for (int m = 0; m < MODULES_SHUNNED; m++) {
+		if (p >= helper.base[m] && p < helper.limit[m])
+			return true;
+	}
+	return !p;
+}
+
+static void *help(void *arg)
+{
+	scavenge_help();
+	return arg;
+}
+
+static bool create(void)
+{
+	pthread_attr_t attr;
+	struct sigmask saved;
+
+	if (pthread_attr_init(&attr))
+		return false;
+	pthread_attr_setstacksize(&attr, HELPER_STACK_BYTES);
+	sigmask_block(&saved);                  /* the new thread inherits it */
+
+	bool is_created = pthread_create(&helper.thread, &attr, help, NULL) == 0;
+
+	sigmask_restore(&saved);
+	pthread_attr_destroy(&attr);
+	return is_created;
+}
+
+static void join(void)
+{
+	if (helper.is_there)
+		pthread_join(helper.thread, NULL);
+	helper.is_there = false;
+}
+
+bool threads_start_helper(const void *caller)
+{
+	int kept = errno;
+
+	if (is_shunned(caller))
+		return false;
+	join();                                 /* the one before: it has left */
+	helper.is_there = create();
+	if (!helper.is_there)
+		scavenge_helper_failed();
+	errno = kept;
+	return true;
+}
+
+void threads_stop_helper(void)
+{
+	scavenge_stop_helper();
+	join();
+}
+
+void threads_fork_child(void)
+{
+	helper.is_there = false;
+}

@@ -1,0 +1,245 @@
+/* knobs.c: every kind of setting, good, bad and at its edges; and what is said about it. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "core/knobs.h"
+#include "tests/unit/capture.h"
+
+static struct knobs defaults;
+static char said[8000];
+
+static void remember_defaults(void)
+{
+	defaults = knobs;
+}
+
+/* Reads the settings (ended by NULL) over the defaults. Returns the number of writes. */
+static int read_settings(char **settings, bool is_secure)
+{
+	struct capture c;
+
+	knobs = defaults;
+	capture_begin(&c);
+	knobs_read(settings, is_secure);
+	return capture_end(&c, said, sizeof said);
+}
+
+static int read_one(const char *setting)
+{
+	return read_settings((char *[]){ (char *)setting, NULL }, false);
+}
+
+static void expect(const char *setting, const uint64_t *value, uint64_t expected)
+{
+	cr_assert_eq(read_one(setting), 0, "%s", said);
+	cr_assert_eq(*value, expected, "%s", setting);
+}
+
+/* One line in one write, and nothing has changed. */
+static void expect_refused(const char *setting, const char *message)
+{
+	char line[1000];
+
+	cr_assert_eq(read_one(setting), 1, "%s: %s", setting, said);
+	sprintf(line, "spangc: %s: %s\n", setting, message);
+	cr_assert_str_eq(said, line);
+	cr_assert(!memcmp(&knobs, &defaults, sizeof knobs), "%s", setting);
+}
+
+TestSuite(knobs, .init = remember_defaults);
+
+/* Of each row of the table: the first word of `values`, read as a setting, is the default. */
+Test(knobs, the_first_value_is_the_default)
+{
+	char setting[100];
+
+#define KNOB(name, field, kind, dflt, values, help)                                          \
+	sprintf(setting, "SPANGC_%s=%.*s", #name, (int)strcspn(values, " "), values);        \
+	defaults.field = 77;                                                                 \
+	expect(setting, &knobs.field, dflt);                                                 \
+	defaults.field = dflt;
+#define KNOB_LATER(name)
+#include "core/knobs.def"
+#undef KNOB_LATER
+#undef KNOB
+}
+
+Test(knobs, words)
+{
+	expect("SPANGC_MADVISE=dontneed", &knobs.madvise, KNOB_MADVISE_DONTNEED);
+	expect("SPANGC_MADVISE=free", &knobs.madvise, KNOB_MADVISE_FREE);
+	expect("SPANGC_MADVISE=none", &knobs.madvise, KNOB_MADVISE_NONE);
+	expect("SPANGC_BACKGROUND=off", &knobs.background, KNOB_BACKGROUND_OFF);
+	expect("SPANGC_MIN_ALIGN=16", &knobs.min_align, KNOB_MIN_ALIGN_16);
+	expect("SPANGC_MIN_ALIGN=8", &knobs.min_align, KNOB_MIN_ALIGN_8);
+	expect("SPANGC_THP=always", &knobs.thp, KNOB_THP_ALWAYS);
+	expect("SPANGC_THP=never", &knobs.thp, KNOB_THP_NEVER);
+	expect("SPANGC_MISUSE=warn", &knobs.misuse, KNOB_MISUSE_WARN);
+	expect("SPANGC_MODE=malloc", &knobs.mode, KNOB_MODE_MALLOC);
+}
+
+Test(knobs, words_are_whole_words)
+{
+	const char *message = "must be one of dontneed free none; using dontneed";
+
+	expect_refused("SPANGC_MADVISE=foo", message);
+	expect_refused("SPANGC_MADVISE=", message);
+	expect_refused("SPANGC_MADVISE=dont", message);
+	expect_refused("SPANGC_MADVISE=freer", message);
+	expect_refused("SPANGC_MADVISE=FREE", message);
+	expect_refused("SPANGC_MADVISE= free", message);
+	expect_refused("SPANGC_MADVISE=free none", message);
+}
+
+Test(knobs, flags)
+{
+	expect("SPANGC_STATS=0", &knobs.stats, 0);
+	expect("SPANGC_STATS=1", &knobs.stats, 1);
+	expect("SPANGC_VERIFY=1", &knobs.verify, 1);
+	expect_refused("SPANGC_STATS=2", "must be one of 0 1; using 0");
+	expect_refused("SPANGC_STATS=yes", "must be one of 0 1; using 0");
+}
+
+Test(knobs, sizes)
+{
+	const uint64_t *limit = &knobs.memory_limit_bytes;
+
+	expect("SPANGC_MEMORY_LIMIT=off", limit, KNOB_OFF);
+	expect("SPANGC_MEMORY_LIMIT=0", limit, 0);
+	expect("SPANGC_MEMORY_LIMIT=1", limit, 1);
+	expect("SPANGC_MEMORY_LIMIT=3K", limit, 3 * 1024);
+	expect("SPANGC_MEMORY_LIMIT=512M", limit, MIB(512));
+	expect("SPANGC_MEMORY_LIMIT=7G", limit, GIB(7));
+	expect("SPANGC_MEMORY_LIMIT=007", limit, 7);
+	expect("SPANGC_MEMORY_LIMIT=18446744073709551614", limit, UINT64_MAX - 1);
+	expect("SPANGC_MEMORY_LIMIT=17179869183G", limit, UINT64_C(17179869183) << 30);
+}
+
+Test(knobs, sizes_that_are_none)
+{
+	static const char *const bad[] = {
+		"", "-1", "+1", " 1", "1 ", "1.5G", "K", "1KB", "1k", "1T", "0x10", "1s", "never",
+		"18446744073709551615",                 /* the number that stands for off */
+		"18446744073709551616", "99999999999999999999999", "17179869184G",
+	};
+	char setting[100];
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		sprintf(setting, "SPANGC_MEMORY_LIMIT=%s", bad[i]);
+		expect_refused(setting, "must be off or a size like 512M (K M G); using off");
+	}
+}
+
+Test(knobs, times)
+{
+	const uint64_t *delay = &knobs.release_delay_ms;
+
+	expect("SPANGC_RELEASE_DELAY=0", delay, 0);
+	expect("SPANGC_RELEASE_DELAY=0s", delay, 0);
+	expect("SPANGC_RELEASE_DELAY=1ms", delay, 1);
+	expect("SPANGC_RELEASE_DELAY=20s", delay, 20000);
+	expect("SPANGC_RELEASE_DELAY=2m", delay, 120000);
+	expect("SPANGC_RELEASE_DELAY=never", delay, KNOB_NEVER);
+	expect("SPANGC_RELEASE_DELAY=18446744073709551614ms", delay, UINT64_MAX - 1);
+}
+
+Test(knobs, times_that_are_none)
+{
+	static const char *const bad[] = {
+		"", "1", "s", "0h", "0 ", "-1s", "1.5s", "1h", "1 s", "1sm", "1M", "off", "nevermore",
+		"18446744073709551615ms", "18446744073709551616ms", "307445734561825861m",
+	};
+	char setting[100];
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		sprintf(setting, "SPANGC_RELEASE_DELAY=%s", bad[i]);
+		expect_refused(setting, "must be a time like 500ms (ms s m), 0 or never; using 1s");
+	}
+}
+
+Test(knobs, the_modes_to_come_are_malloc)
+{
+	const char *rest = "this version has only malloc; using malloc\n";
+	char line[200];
+
+	cr_assert_eq(read_one("SPANGC_MODE=leaks"), 1);
+	sprintf(line, "spangc: SPANGC_MODE=leaks: %s", rest);
+	cr_assert_str_eq(said, line);
+	cr_assert_eq(knobs.mode, KNOB_MODE_MALLOC);
+	cr_assert_eq(read_one("SPANGC_MODE=gc"), 1);
+	sprintf(line, "spangc: SPANGC_MODE=gc: %s", rest);
+	cr_assert_str_eq(said, line);
+	cr_assert_eq(knobs.mode, KNOB_MODE_MALLOC);
+}
+
+Test(knobs, a_name_to_come_is_not_called_unknown)
+{
+	expect_refused("SPANGC_GC_PERCENT=50", "not built in this version; ignored");
+	expect_refused("SPANGC_CONTROL=on", "not built in this version; ignored");
+}
+
+Test(knobs, an_unknown_name_is_told_with_the_known_ones)
+{
+	const char *message = "no such variable; ignored; there are SPANGC_*: MODE MADVISE "
+	                      "RELEASE_DELAY BACKGROUND MIN_ALIGN MEMORY_LIMIT THP MISUSE STATS "
+	                      "VERIFY";
+
+	expect_refused("SPANGC_STAT=1", message);
+	expect_refused("SPANGC_STATSX=1", message);
+	expect_refused("SPANGC_=1", message);
+	expect_refused("SPANGC_stats=1", message);
+}
+
+Test(knobs, other_variables_are_not_ours)
+{
+	char *settings[] = { "PATH=/bin", "SPANGCSTATS=1", "XSPANGC_STATS=1", "spangc_STATS=1",
+	                     "SPANGC", "", "=", "SPANGC_STATS", NULL };
+
+	cr_assert_eq(read_settings(settings, false), 0, "%s", said);
+	cr_assert(!memcmp(&knobs, &defaults, sizeof knobs));
+}
+
+Test(knobs, of_equal_names_the_first_counts)
+{
+	char *good_first[] = { "SPANGC_MADVISE=free", "X=1", "SPANGC_MADVISE=none", NULL };
+	char *bad_first[] = { "SPANGC_MADVISE=foo", "SPANGC_MADVISE=none", NULL };
+	char *bad_later[] = { "SPANGC_MADVISE=free", "SPANGC_MADVISE=foo", NULL };
+
+	cr_assert_eq(read_settings(good_first, false), 0);
+	cr_assert_eq(knobs.madvise, KNOB_MADVISE_FREE);
+	cr_assert_eq(read_settings(bad_first, false), 1);
+	cr_assert_eq(knobs.madvise, KNOB_MADVISE_DONTNEED);
+	cr_assert_eq(read_settings(bad_later, false), 0);
+	cr_assert_eq(knobs.madvise, KNOB_MADVISE_FREE);
+}
+
+Test(knobs, several_are_read_and_each_mistake_is_a_line)
+{
+	char *settings[] = { "SPANGC_STATS=1", "SPANGC_THP=x", "SPANGC_NONE=1",
+	                     "SPANGC_MADVISE=free", NULL };
+
+	cr_assert_eq(read_settings(settings, false), 2);
+	cr_assert_eq(knobs.stats, 1);
+	cr_assert_eq(knobs.madvise, KNOB_MADVISE_FREE);
+	cr_assert_eq(knobs.thp, KNOB_THP_DEFAULT);
+}
+
+Test(knobs, a_secure_program_has_none)
+{
+	char *settings[] = { "SPANGC_STATS=1", "SPANGC_THP=x", "SPANGC_NONE=1", NULL };
+
+	cr_assert_eq(read_settings(settings, true), 0);
+	cr_assert(!memcmp(&knobs, &defaults, sizeof knobs));
+}
+
+Test(knobs, a_hostile_value_is_still_one_line)
+{
+	char setting[3000] = "SPANGC_MADVISE=\n\x1b";
+	size_t len = strlen(setting);
+
+	memset(setting + len, 'x', sizeof setting - 1 - len);
+	cr_assert_eq(read_one(setting), 1);
+	cr_assert_eq(strchr(said, '\n'), said + strlen(said) - 1);
+	cr_assert_null(strchr(said, '\x1b'));
+	cr_assert(strstr(said, "using dontneed\n"));
+}

@@ -1,0 +1,18 @@
+/* never_allocated.c: a slot of a span in use that no malloc has handed out.
+ *
+ * status: SIGABRT
+ * stderr: ==[0-9]+==ERROR: spangc: invalid free of 0x[0-9a-f]+ in free\(\): never allocated.*
+ */
+#include "tests/victims/victims.h"
+
+#include <malloc.h>
+
+int main(void)
+{
+	char *p = hide(malloc(1024));
+	size_t step = malloc_usable_size(p);
+
+	misuse_of(p + 3 * step);
+	free(p + 3 * step);
+	return survived();
+}

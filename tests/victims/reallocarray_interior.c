@@ -1,0 +1,15 @@
+/* reallocarray_interior.c: reallocarray of a pointer into a block.
+ *
+ * status: SIGABRT
+ * stderr: ==[0-9]+==ERROR: spangc: invalid free of 0x[0-9a-f]+ in reallocarray\(\): interior pointer, 16 bytes into a block of 48 at 0x[0-9a-f]+
+ */
+#include "tests/victims/victims.h"
+
+int main(void)
+{
+	char *p = hide(calloc(1, 48));
+
+	misuse_of(p + 16);
+	CHECK(!hide(reallocarray(p + 16, 100, 10)));
+	return survived();
+}
