@@ -27,7 +27,8 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define HOT static inline __attribute__((always_inline))
-#define COLD __attribute__((noinline, cold))
+#define COLD __attribute__((noinline, cold))            /* errors, start-up: small, elsewhere */
+#define SLOW __attribute__((noinline))                  /* the other half of something HOT */
 
 /* An index of a page, counted from the heap's base. 2^27 of them are 1 TiB. */
 typedef uint32_t page_idx;
@@ -57,9 +58,14 @@ static inline unsigned bit_first(uint64_t word)
 	return (unsigned)__builtin_ctzll(word);
 }
 
+/* Sums of neighbouring bits, then pairs, then nibbles (Knuth, TAOCP 7.1.3): the builtin is a call
+ * where the CPU may lack the instruction. */
 static inline unsigned bit_count(uint64_t word)
 {
-	return (unsigned)__builtin_popcountll(word);
+	word -= word >> 1 & UINT64_C(0x5555555555555555);
+	word = (word & UINT64_C(0x3333333333333333)) + (word >> 2 & UINT64_C(0x3333333333333333));
+	word = (word + (word >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned)(word * UINT64_C(0x0101010101010101) >> 56);
 }
 
 /* Ones at [from, from + n), n in 0..64 - from. */
@@ -67,5 +73,23 @@ static inline uint64_t bit_range(unsigned from, unsigned n)
 {
 	return n >= 64 ? ~UINT64_C(0) : ((UINT64_C(1) << n) - 1) << from;
 }
+
+/* The hint to the CPU that this thread spins; none where we know none. */
+#if defined __x86_64__ || defined __i386__
+static inline void cpu_relax(void)
+{
+	__builtin_ia32_pause();
+}
+#elif defined __aarch64__
+static inline void cpu_relax(void)
+{
+	__asm__ volatile("isb" ::: "memory");
+}
+#else
+static inline void cpu_relax(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+#endif
 
 #endif

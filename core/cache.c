@@ -6,9 +6,11 @@
  * is not: a signal handler never wants its own thread's.
  *
  * Magazine sizes: a class begins with 8 slots and doubles at each refill up to the table's
- * capacity. When a whole span became free, the thread is giving up memory: the magazine is emptied
- * and shrinks to 16, so that a thread that freed all and goes idle pins few spans. A refill takes
- * at most 32 (64 measured the same, 16 slower: ../shared figures in README, "make bench").
+ * capacity. When frees emptied a megabyte of spans since the last refill, the thread is giving up
+ * memory: the magazine is emptied and shrinks to 16, so that a thread that freed all and goes idle
+ * pins few spans. A full magazine
+ * gives back its older half, 32, and a refill takes one less: with equal numbers a batch of, say, 50
+ * could go on for ever refilling and flushing in every round.
  *
  * Magazines are rearranged under the cache's lock, so that whoever gets the lock in the child of a
  * fork finds them whole.
@@ -28,14 +30,13 @@
 #include "core/scavenge.h"
 #include "core/sigmask.h"
 
-#include <sched.h>
 #include <string.h>
 
 #define LAST (MAGAZINE_SLOTS - 1)
 #define CAP_FIRST 8
 #define CAP_SHRUNK 16
-#define REFILL_SLOTS 32
-#define FORK_TRIES 1000
+#define SHRINK_PAGES (MIB(1) >> PAGE_SHIFT)
+#define REFILL_SLOTS 31
 
 static _Alignas(MAGAZINE_BYTES) void *dummy_slots[MAGAZINE_SLOTS];
 
@@ -60,7 +61,7 @@ static struct {
 
 void cache_init(void)
 {
-	central_init();
+	biased_start();
 	caches.is_ready = true;
 }
 
@@ -112,7 +113,7 @@ static struct cache *make(void)
 		if (k->cap[c])
 			k->mags.top[c] = &k->slots[c][LAST - k->cap[c]];
 	}
-	spanset_init(&k->spans, LOCK_HEAP);
+	biased_init(&k->lock, LOCK_HEAP);
 	/* relaxed: LOCK_HEAPS is held. */
 	k->next = atomic_load_explicit(&caches.all, memory_order_relaxed);
 	/* release: cache_visit() sees the cache complete. */
@@ -191,16 +192,17 @@ static void *refill(struct cache *k, class_idx c)
 	unsigned want = cap < REFILL_SLOTS ? cap : REFILL_SLOTS;
 	void **top = &k->slots[c][LAST - cap + want];
 
-	lock_take(&k->spans.lock);
+	biased_enter(&k->lock);
 
 	unsigned n = spanset_take(&k->spans, c, top, want);
 
+	k->npages_emptied[c] = 0;
 	if (n) {
 		top[-(ptrdiff_t)n] = NULL;
 		k->cap[c] = (uint8_t)(cap - (want - n));
 		k->mags.top[c] = top - 1;
 	}
-	lock_drop(&k->spans.lock);
+	biased_leave(&k->lock);
 	return n ? *top : NULL;
 }
 
@@ -247,7 +249,7 @@ void *cache_alloc_class(class_idx c)
 	return cache_is_started() ? alloc_in_hand(cache_enter(hand()), c, NULL) : NULL;
 }
 
-void *cache_alloc_cold(struct magazines *m, size_t nbytes, const void *caller)
+void *cache_alloc_slow(struct magazines *m, size_t nbytes, const void *caller)
 {
 	if (!cache_is_started())
 		return NULL;
@@ -262,15 +264,16 @@ static void make_room(struct cache *k, class_idx c)
 	unsigned cap = k->cap[c], nput = (cap + 1) / 2;
 	void **oldest = &k->slots[c][MAGAZINE_SLOTS - cap];
 
-	lock_take(&k->spans.lock);
-	if (spanset_put(&k->spans, oldest, nput)) {
+	biased_enter(&k->lock);
+	k->npages_emptied[c] += spanset_put(&k->spans, oldest, nput);
+	if (unlikely(k->npages_emptied[c] >= SHRINK_PAGES)) {
 		spanset_put(&k->spans, oldest + nput, cap - nput);
 		set_cap(k, c, cap < CAP_SHRUNK ? cap : CAP_SHRUNK);
 	} else {
 		memmove(oldest, oldest + nput, (cap - nput) * sizeof *oldest);
 		k->mags.top[c] -= nput;
 	}
-	lock_drop(&k->spans.lock);
+	biased_leave(&k->lock);
 }
 
 /* Frees the slot p with the magazines `m` of this mode in hand; its granule is clear. */
@@ -292,24 +295,29 @@ static void free_in_hand(struct magazines *m, class_idx c, void *p, const void *
 	finish(&k->spans.twice, caller);
 }
 
-void cache_free_block(void *p, class_idx c, const char *call, const void *caller)
+static COLD void free_large(void *p, const char *call, const void *caller)
 {
-	/* relaxed: only the value counts; the lists order the rest. */
+	/* relaxed: only the value counts. An exchange: no flush will find a second free. */
 	if (!atomic_exchange_explicit(heap_granule((uintptr_t)p), 0, memory_order_relaxed)) {
 		report_misuse(MISUSE_DOUBLE_FREE, p, call, NULL);
 		return;
 	}
-	if (c == SIZECLASS_LARGE) {
-		void *none = NULL;
+	large_free(p);
+	scavenge_poll(caller);
+}
 
-		large_free(p);
-		finish(&none, caller);
+void cache_free_block(void *p, class_idx c, const char *call, const void *caller)
+{
+	if (c == SIZECLASS_LARGE) {
+		free_large(p, call, caller);
 		return;
 	}
+	/* relaxed: as in cache_free(). */
+	atomic_store_explicit(heap_granule((uintptr_t)p), 0, memory_order_relaxed);
 	free_in_hand(cache_enter(hand()), c, p, caller);
 }
 
-void cache_free_cold(struct magazines *m, class_idx c, void *p, const void *caller)
+void cache_free_slow(struct magazines *m, class_idx c, void *p, const void *caller)
 {
 	cache_leave(&cache_tls.mags, m);
 	cache_free_block(p, c, "free", caller);
@@ -338,17 +346,15 @@ struct spanset *cache_lock_spans(void)
 	if (m == &cache_dummy)
 		return NULL;
 
-	struct spanset *set = &cache_tls.cache->spans;
-
-	lock_take(&set->lock);
-	return set;
+	biased_enter(&cache_tls.cache->lock);
+	return &cache_tls.cache->spans;
 }
 
 void cache_unlock_spans(struct spanset *set)
 {
 	if (!set)
 		return;
-	lock_drop(&set->lock);
+	biased_leave(&cache_tls.cache->lock);
 	cache_leave(hand(), &cache_tls.cache->mags);
 }
 
@@ -381,11 +387,11 @@ void cache_empty_own(void)
 /* Everything in `k` goes to others. */
 static void strip(struct cache *k)
 {
-	lock_take(&k->spans.lock);
+	biased_enter(&k->lock);
 	empty_magazines(k);
 	spanset_tidy(&k->spans, false);
 	central_adopt(&k->spans);
-	lock_drop(&k->spans.lock);
+	biased_leave(&k->lock);
 }
 
 /* LOCK_HEAPS is held. */
@@ -423,10 +429,16 @@ static struct cache *first(void)
 void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg)
 {
 	for (struct cache *k = first(); k; k = k->next) {
-		if (!lock_try(&k->spans.lock))
-			continue;
-		fn(k, arg);
-		lock_drop(&k->spans.lock);
+		if (k == cache_tls.cache) {
+			struct spanset *own = cache_lock_spans();
+
+			if (own)
+				fn(k, arg);
+			cache_unlock_spans(own);
+		} else if (biased_try(&k->lock)) {
+			fn(k, arg);
+			biased_give_back(&k->lock);
+		}
 	}
 }
 
@@ -437,16 +449,17 @@ size_t cache_count_slots(const struct cache *k, class_idx c)
 	return k->cap[c] && n > 0 && n < MAGAZINE_SLOTS ? (size_t)n : 0;
 }
 
-/* A thread that a signal interrupted inside malloc holds its cache's lock until the handler
- * returns, and the handler may be waiting for this fork: hence no waiting without end. */
-static bool try_for_fork(struct lock *l)
+/* A thread that a signal interrupted inside malloc may hold its cache's lock until the handler
+ * returns, and the handler may be waiting for this fork: biased_await() gives up on it. */
+static void take_caches(void)
 {
-	for (unsigned i = 0; i < FORK_TRIES; i++) {
-		if (lock_try(l))
-			return true;
-		sched_yield();
-	}
-	return false;
+	if (cache_tls.cache)
+		lock_take_for_fork(&cache_tls.cache->lock.strangers);
+	for (struct cache *k = first(); k; k = k->next)
+		k->is_held_for_fork = k != cache_tls.cache && biased_ask(&k->lock);
+	biased_fence();
+	for (struct cache *k = first(); k; k = k->next)
+		k->is_held_for_fork = k->is_held_for_fork && biased_await(&k->lock);
 }
 
 void cache_fork_prepare(void)
@@ -456,8 +469,7 @@ void cache_fork_prepare(void)
 	sigmask_block(&saved);
 	lock_take_for_fork(&caches.lock);
 	caches.fork_mask = saved;
-	for (struct cache *k = first(); k; k = k->next)
-		k->is_held_for_fork = try_for_fork(&k->spans.lock);
+	take_caches();
 	central_fork_prepare();
 	heap_fork_prepare();
 }
@@ -470,8 +482,10 @@ void cache_fork_parent(void)
 	central_fork_parent();
 	for (struct cache *k = first(); k; k = k->next) {
 		if (k->is_held_for_fork)
-			lock_drop(&k->spans.lock);
+			biased_give_back(&k->lock);
 	}
+	if (cache_tls.cache)
+		lock_drop(&cache_tls.cache->lock.strangers);
 	lock_drop(&caches.lock);
 	sigmask_restore(&saved);
 }
@@ -487,10 +501,12 @@ void cache_fork_child(void)
 	for (struct cache *k = first(); k; k = k->next) {
 		if (!k->is_held_for_fork)
 			continue;
-		lock_reset_after_fork(&k->spans.lock);
-		if (k->is_used && k != cache_tls.cache)
+		biased_reset_after_fork(&k->lock);
+		if (k->is_used)
 			add_idle(k);
 	}
+	if (cache_tls.cache)
+		biased_reset_after_fork(&cache_tls.cache->lock);
 	lock_reset_after_fork(&caches.lock);
 	sigmask_restore(&saved);
 }

@@ -21,6 +21,7 @@
 #define CORE_CACHE_H
 
 #include "core/base.h"
+#include "core/biased.h"
 #include "core/heap.h"
 #include "core/sizeclass.h"
 #include "core/spanset.h"
@@ -36,15 +37,17 @@ struct cache {
 	/* Owner thread only, by way of the thread-local `mags`. */
 	struct magazines mags;
 	uint8_t cap[SIZECLASS_NALL];            /* slots the magazine takes now */
+	uint32_t npages_emptied[SIZECLASS_NALL]; /* by frees since the last refill */
 
-	/* The lock in it. */
+	/* Owner's lock: the thread, and strangers that look after idle caches. */
+	_Alignas(CACHE_LINE) struct biased lock;
 	struct spanset spans;
 
 	/* LOCK_HEAPS. */
 	struct cache *next;                     /* of all caches, in the order of their making */
 	struct cache *next_idle;                /* of those without a thread */
 	bool is_used;                           /* by a thread */
-	bool is_held_for_fork;                  /* the lock of `spans`, from prepare to the end */
+	bool is_held_for_fork;                  /* `lock`, from prepare to the end */
 
 	_Alignas(MAGAZINE_BYTES) void *slots[SIZECLASS_NALL][MAGAZINE_SLOTS];
 };
@@ -85,18 +88,21 @@ HOT void cache_leave(struct magazines **hand, struct magazines *m)
 	*hand = m;
 }
 
-/* The cold halves: the magazines `m` in hand are the dummy, or empty (full, for free). They put
+/* The slow halves: the magazines `m` in hand are the dummy, or empty (full, for free). They put
  * them back. `caller` is where the program called from. ctx: alloc */
-COLD void *cache_alloc_cold(struct magazines *m, size_t nbytes, const void *caller);
-COLD void cache_free_cold(struct magazines *m, class_idx c, void *p, const void *caller);
+SLOW void *cache_alloc_slow(struct magazines *m, size_t nbytes, const void *caller);
+SLOW void cache_free_slow(struct magazines *m, class_idx c, void *p, const void *caller);
 
 /* free() of an address that is NULL, or not of an allocated block, or in a mode without hot path.
  * ctx: alloc */
 COLD void cache_free_odd(void *p, const void *caller);
 
-/* Allocates a block of at least nbytes <= SIZECLASS_MAX. NULL: no memory.
- * ctx: alloc. No lock, no call, one branch that is expected. */
-HOT void *cache_alloc(size_t nbytes)
+/* Allocates a block of at least nbytes <= SIZECLASS_MAX; what `slow` returns if the magazine is
+ * empty: cache_alloc_slow() or a function around it, called last, so that nothing is saved for
+ * after the call. ctx: alloc. No lock, no call, one branch that is expected. */
+typedef void *cache_slow_fn(struct magazines *m, size_t nbytes, const void *caller);
+
+HOT void *cache_alloc_or(size_t nbytes, cache_slow_fn *slow)
 {
 	class_idx c = sizeclass_of(nbytes);
 	struct magazines *m = cache_enter(&cache_tls.mags);
@@ -104,13 +110,18 @@ HOT void *cache_alloc(size_t nbytes)
 	void *p = *top;
 
 	if (unlikely(!p))
-		return cache_alloc_cold(m, nbytes, __builtin_return_address(0));
+		return slow(m, nbytes, __builtin_return_address(0));
 	m->top[c] = top - 1;
 	cache_leave(&cache_tls.mags, m);
 	/* relaxed: nobody else knows the block yet. */
-	atomic_store_explicit(&heap.granules[((uintptr_t)p - heap.base) >> 4], c,
+	atomic_store_explicit(heap.granules_by_address + ((uintptr_t)p >> 4), c,
 	                      memory_order_relaxed);
 	return p;
+}
+
+HOT void *cache_alloc(size_t nbytes)
+{
+	return cache_alloc_or(nbytes, cache_alloc_slow);
 }
 
 /* Frees any block, and finds out whether p is one: rotating the offset puts misaligned, wild and
@@ -137,7 +148,7 @@ HOT void cache_free(void *p)
 	void **top = m->top[c] + 1;
 
 	if (unlikely(((uintptr_t)top & (MAGAZINE_BYTES - 1)) == 0)) {
-		cache_free_cold(m, c, p, __builtin_return_address(0));
+		cache_free_slow(m, c, p, __builtin_return_address(0));
 		return;
 	}
 	atomic_store_explicit(&heap.granules[g], 0, memory_order_relaxed);

@@ -11,19 +11,15 @@
 #include "core/sigmask.h"
 
 struct spanset central;
+struct lock central_lock = LOCK_INIT(LOCK_CENTRAL);
 
 /* A bit a class: central may have a partial span. Set under LOCK_CENTRAL, peeked at without. */
 static _Atomic uint64_t hints[(SIZECLASS_NALL + 63) / 64];
 
-void central_init(void)
-{
-	spanset_init(&central, LOCK_CENTRAL);
-}
-
 static void enter(struct sigmask *saved)
 {
 	sigmask_block(saved);
-	lock_take(&central.lock);
+	lock_take(&central_lock);
 }
 
 static void note_hint(unsigned c)
@@ -39,7 +35,7 @@ static void note_hint(unsigned c)
 
 static void leave(const struct sigmask *saved)
 {
-	lock_drop(&central.lock);
+	lock_drop(&central_lock);
 	sigmask_restore(saved);
 }
 
@@ -114,15 +110,15 @@ void central_visit(void (*fn)(const struct spanset *set, void *arg), void *arg)
 
 void central_fork_prepare(void)
 {
-	lock_take_for_fork(&central.lock);
+	lock_take_for_fork(&central_lock);
 }
 
 void central_fork_parent(void)
 {
-	lock_drop(&central.lock);
+	lock_drop(&central_lock);
 }
 
 void central_fork_child(void)
 {
-	lock_reset_after_fork(&central.lock);
+	lock_reset_after_fork(&central_lock);
 }

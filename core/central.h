@@ -8,12 +8,11 @@
 #define CORE_CENTRAL_H
 
 #include "core/base.h"
+#include "core/lock.h"
 #include "core/spanset.h"
 
 extern struct spanset central;
-
-/* ctx: init */
-void central_init(void);
+extern struct lock central_lock;
 
 /* Moves a span with free slots of class c into `set`. False: none here.
  * ctx: alloc, lock of `set` */

@@ -27,6 +27,12 @@
 #define SPAN_RECORDS 16                         /* made at a time */
 #define CACHE_MAX_PAGES 32                      /* longer runs bypass the caches of pages */
 
+/* Never unmapped, never taken out of the list. */
+struct span_block {
+	struct span_block *next;
+	struct span spans[SPAN_RECORDS];
+};
+
 struct heap heap = { .lock = LOCK_INIT(LOCK_PAGES) };
 
 /* Every table in one region of its own, apart from the heap. */
@@ -72,6 +78,7 @@ bool heap_init(void)
 		return false;
 	os_name((uintptr_t)summary, pages_summary_bytes(capacity), "spangc pages");
 	heap.base = heap.region.base;
+	heap.granules_by_address = (void *)((uintptr_t)heap.granules - (heap.base >> 4));
 	pages_init(&heap.pages, (void *)heap.chunk_table.region.base, summary, capacity);
 	return true;
 }
@@ -254,13 +261,32 @@ void heap_return_cache(struct pages_cache *cache)
 	heap_leave(&saved);
 }
 
+static struct span_block *first_block(void)
+{
+	/* acquire: pairs with the release in more_spans(). */
+	return atomic_load_explicit(&heap.span_blocks, memory_order_acquire);
+}
+
 static void more_spans(void)
 {
-	struct span *s = meta_alloc(SPAN_RECORDS * sizeof *s, CACHE_LINE);
+	struct span_block *b = meta_alloc(sizeof *b, CACHE_LINE);
 
-	for (unsigned i = 0; s && i < SPAN_RECORDS; i++) {
-		s[i].next = heap.unused_spans;
-		heap.unused_spans = &s[i];
+	if (!b)
+		return;
+	for (unsigned i = 0; i < SPAN_RECORDS; i++) {
+		b->spans[i].next = heap.unused_spans;
+		heap.unused_spans = &b->spans[i];
+	}
+	b->next = first_block();
+	/* release: heap_visit_spans() finds the block complete. */
+	atomic_store_explicit(&heap.span_blocks, b, memory_order_release);
+}
+
+void heap_visit_spans(void (*fn)(const struct span *s, void *arg), void *arg)
+{
+	for (const struct span_block *b = first_block(); b; b = b->next) {
+		for (unsigned i = 0; i < SPAN_RECORDS; i++)
+			fn(&b->spans[i], arg);
 	}
 }
 

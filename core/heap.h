@@ -20,6 +20,7 @@ struct heap {
 	/* Constant after heap_init(), but for the counts, which grow: any thread reads, no lock. */
 	uintptr_t base;
 	_Atomic uint8_t *granules;
+	_Atomic uint8_t *granules_by_address;   /* granules - base / 16, for the hot path */
 	/* Granules of the accessible heap if the hot path may use them, else 0. */
 	_Atomic size_t hot_granules;
 	_Atomic size_t nbytes;                  /* accessible heap, from base */
@@ -34,6 +35,7 @@ struct heap {
 	struct meta_table granule_table, page_table, chunk_table, arena_table;
 	struct pages pages;
 	struct span *unused_spans;
+	struct span_block *_Atomic span_blocks; /* all records ever made; read without the lock */
 	page_idx npages_peak;                   /* most pages in use at once */
 };
 
@@ -112,6 +114,10 @@ struct span *heap_new_span(void);
 
 /* The record is unused again. ctx: alloc */
 void heap_drop_span(struct span *s);
+
+/* Shows every record ever made to `fn`, used or not. No lock: their owners go on with them.
+ * ctx: any */
+void heap_visit_spans(void (*fn)(const struct span *s, void *arg), void *arg);
 
 /* heap_span() of these pages is `s` from now on. ctx: alloc, before the span is handed out */
 void heap_map_span(page_idx first, page_idx npages, struct span *s);

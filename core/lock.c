@@ -6,12 +6,14 @@
  * Invariants:
  *   L1  a lock that is free has no owner (lock_drop() clears it first);
  *   L2  a thread takes ranks in rising order (lock_check_order(), debug builds);
- *   L3  a sleeper exists only while the state is LOCK_AWAITED, or a wake-up is under way: who
- *       slept takes the lock as LOCK_AWAITED, because there may be others (tests/race/lock.c).
+ *   L3  a sleeper exists only while the state is LOCK_AWAITED, or a wake-up is under way, or for
+ *       LOCK_SLEEP_NS (lock_drop() says why): who slept takes the lock as LOCK_AWAITED, because
+ *       there may be others (tests/race/lock.c).
  */
 #include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/lock.h"
@@ -21,29 +23,14 @@
 
 _Thread_local char lock_thread_mark;
 
-#if defined __x86_64__ || defined __i386__
-static inline void cpu_relax(void)
-{
-	__builtin_ia32_pause();
-}
-#elif defined __aarch64__
-static inline void cpu_relax(void)
-{
-	__asm__ volatile("isb" ::: "memory");
-}
-#else
-static inline void cpu_relax(void)
-{
-	__asm__ volatile("" ::: "memory");
-}
-#endif
-
-/* An error is of no interest: EAGAIN and EINTR mean "look again", as does success. */
+/* An error is of no interest: EAGAIN, EINTR and ETIMEDOUT mean "look again", as does success. */
 static void futex(_Atomic uint32_t *word, int op, uint32_t value)
 {
+	const struct timespec longest = { .tv_nsec = LOCK_SLEEP_NS };
 	int saved_errno = errno;
 
-	syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+	syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value,
+	        op == FUTEX_WAIT ? &longest : NULL, NULL, 0);
 	errno = saved_errno;
 }
 

@@ -22,6 +22,7 @@
 #include "core/knobs.h"
 #include "core/os.h"
 #include "core/sigmask.h"
+#include "core/verify.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -209,6 +210,8 @@ static size_t release(uint32_t cutoff, size_t max_bytes, uint64_t budget_us)
 	size_t nbytes = 0;
 
 	count(&scavenge_counts.nrounds, 1);
+	if (unlikely(knobs.verify))
+		verify_all();
 	if (knobs.thp == KNOB_THP_ALWAYS)
 		nbytes = release_runs(cutoff, true, max_bytes, budget_us);
 	if (nbytes < max_bytes)

@@ -35,15 +35,31 @@ void span_init(struct span *s, uintptr_t base, class_idx c, const struct sizecla
 	}
 }
 
-/* From one word, in *bits; the number taken. */
+/* Writes `n` addresses, `slot_bytes` apart. */
+static void fill_strided(void **top, uintptr_t address, size_t slot_bytes, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++, address += slot_bytes)
+		*top-- = (void *)address;
+}
+
+/* Takes up to `want` of the ones in *bits; how many. */
 static unsigned take_from_word(uint64_t *bits, uintptr_t base, size_t slot_bytes, void **top,
                                unsigned want)
 {
-	uint64_t left = *bits;
-	unsigned n = 0;
+	uint64_t left = *bits, lowest = left & -left;
+	unsigned n = bit_count(left);
 
-	while (left && n < want) {
-		*(top - n++) = (void *)(base + bit_first(left) * slot_bytes);
+	if (n > want)
+		n = want;
+	if (!(left & (left + lowest))) {        /* one run of ones, as in a fresh span */
+		unsigned first = bit_first(left);
+
+		fill_strided(top, base + first * slot_bytes, slot_bytes, n);
+		*bits = left & ~bit_range(first, n);
+		return n;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		*top-- = (void *)(base + bit_first(left) * slot_bytes);
 		left &= left - 1;
 	}
 	*bits = left;
@@ -62,12 +78,32 @@ unsigned span_take(struct span *s, void **top, unsigned want)
 
 		uintptr_t base = s->base + (size_t)s->word * 64 * s->slot_bytes;
 
-		n += take_from_word(&s->free[s->word], base, s->slot_bytes, top - n, want - n);
-		if (!s->free[s->word])
+		if (!s->free[s->word]) {
 			s->word++;
+			continue;
+		}
+		n += take_from_word(&s->free[s->word], base, s->slot_bytes, top - n, want - n);
 	}
 	s->nfree = (uint16_t)(s->nfree - n);
 	return n;
+}
+
+bool span_put_range(struct span *s, unsigned first, unsigned n)
+{
+	bool is_sound = true;
+
+	while (n) {
+		uint64_t *word = &s->free[first / 64];
+		unsigned from = first % 64, here = n < 64 - from ? n : 64 - from;
+		uint64_t bits = bit_range(from, here);
+
+		is_sound &= !(*word & bits);
+		s->nfree = (uint16_t)(s->nfree + here - bit_count(*word & bits));
+		*word |= bits;
+		first += here;
+		n -= here;
+	}
+	return is_sound;
 }
 
 bool span_put_remote(struct span *s, unsigned word, uint64_t bits)

@@ -25,6 +25,7 @@ enum span_place {               /* where the owner keeps it                     
 	SPAN_CURRENT,           /* slots are being taken from it                  */
 	SPAN_PARTIAL,           /* in the owner's list of spans with free slots   */
 	SPAN_FULL,              /* in no list: no slot is free                    */
+	SPAN_VACANT,            /* in the owner's list of wholly free spans       */
 	SPAN_LARGE              /* one large block                                */
 };
 
@@ -90,6 +91,9 @@ HOT bool span_put(struct span *s, unsigned slot)
 	s->nfree = (uint16_t)(s->nfree + !(old & bit));
 	return !(old & bit);
 }
+
+/* The same for n slots from `first` on. */
+bool span_put_range(struct span *s, unsigned first, unsigned n);
 
 /* Slots of one word, freed by a thread that does not own the span. False: one was free already.
  * ctx: any, signal. Lock-free. */

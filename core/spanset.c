@@ -13,7 +13,8 @@
  * Invariants, checked by spanset_verify():
  *   O1  current and partial spans have owner == set and the class of their list;
  *   O2  a partial span has at least one free slot and one that is not;
- *   O3  a span of the set that is in neither list is SPAN_FULL with no free slot.
+ *   O3  a vacant span has no slot that is not free; npages_vacant counts their pages;
+ *   O4  a span of the set that is in no list is SPAN_FULL with no free slot.
  */
 #include "core/spanset.h"
 
@@ -21,11 +22,6 @@
 #include "core/scavenge.h"
 
 #define SPARE_SPANS 8
-
-void spanset_init(struct spanset *set, enum lock_rank rank)
-{
-	lock_init(&set->lock, rank);
-}
 
 static void set_owner(struct span *s, struct spanset *owner)
 {
@@ -111,17 +107,30 @@ static struct span *fresh_span(struct spanset *set, class_idx c)
 	return s;
 }
 
-/* One more span of class c for the set's current, all else having failed. */
+static struct span *take_vacant(struct spanset *set, unsigned c)
+{
+	struct span *s = set->vacant[c];
+
+	if (!s)
+		return NULL;
+	set->vacant[c] = s->next;
+	set->npages_vacant -= s->npages;
+	return s;
+}
+
+/* One more span of class c for the set's current. */
 static struct span *find_span(struct spanset *set, class_idx c)
 {
 	struct span *s = set->partial[c];
 
 	if (!s && central_lend(set, c))
 		s = set->partial[c];
-	if (!s)
-		return fresh_span(set, c);
-	list_remove(set, s);
-	return s;
+	if (s) {
+		list_remove(set, s);
+		return s;
+	}
+	s = take_vacant(set, c);
+	return s ? s : fresh_span(set, c);
 }
 
 static bool replace_current(struct spanset *set, class_idx c)
@@ -150,16 +159,31 @@ unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned wan
 	return span_take(set->current[c], top, want);
 }
 
-/* Slots of `s` became free: is it in the right list still? True: the span left. */
-static bool settle(struct spanset *set, struct span *s)
+/* A wholly free span, in no list. */
+static void keep_or_give(struct spanset *set, struct span *s)
 {
+	if (set->npages_vacant + s->npages > SPANSET_VACANT_PAGES) {
+		give_span(set, s);
+		return;
+	}
+	s->place = SPAN_VACANT;
+	s->next = set->vacant[s->class];
+	set->vacant[s->class] = s;
+	set->npages_vacant += s->npages;
+}
+
+/* Slots of `s` became free: is it in the right list still? Its pages if it is wholly free. */
+static page_idx settle(struct spanset *set, struct span *s)
+{
+	page_idx npages = s->npages;
+
 	if (s->place == SPAN_FULL && s->nfree)
 		list_add(set, s);
-	if (s->nfree < s->nslots || s->place == SPAN_CURRENT)
-		return false;
+	if (s->nfree < s->nslots || s->place != SPAN_PARTIAL)
+		return 0;
 	list_remove(set, s);
-	give_span(set, s);
-	return true;
+	keep_or_give(set, s);
+	return npages;
 }
 
 static void push_news(struct spanset *set, struct span *s)
@@ -254,27 +278,60 @@ static unsigned put_run(struct span *s, void **slots, unsigned n, void **twice)
 	return i;
 }
 
-bool spanset_put(struct spanset *set, void **slots, unsigned n)
+/* How many slots at the front are neighbours in one span, rising or falling by slot_bytes. What
+ * is freed in the order it was allocated, or the reverse, comes in such runs, and comparing
+ * addresses is a branch that is predicted in every order of frees: comparing spans is not. */
+static unsigned neighbours(const struct span *s, void **slots, unsigned n)
 {
-	bool has_emptied = false;
+	ptrdiff_t step = (char *)slots[1] - (char *)slots[0];
+	unsigned i = 1;
+
+	if (likely(step != (ptrdiff_t)s->slot_bytes && -step != (ptrdiff_t)s->slot_bytes))
+		return 1;
+	while (i < n && (char *)slots[i] - (char *)slots[i - 1] == step)
+		i++;
+	return i;
+}
+
+/* Frees up to `n` neighbours of a span of the set; how many. Fewer where the span ends. */
+static unsigned put_neighbours(struct span *s, void **slots, unsigned n, void **twice)
+{
+	unsigned first = span_slot(s, (uintptr_t)slots[0]);
+	bool is_rising = slots[1] > slots[0];
+
+	if (is_rising && n > s->nslots - first)
+		n = s->nslots - first;
+	if (!is_rising && n > first + 1)
+		n = first + 1;
+	if (unlikely(!span_put_range(s, is_rising ? first : first + 1 - n, n)))
+		*twice = slots[0];
+	return n;
+}
+
+page_idx spanset_put(struct spanset *set, void **slots, unsigned n)
+{
+	page_idx npages = 0;
 
 	set->nuses++;
 	for (unsigned i = 0; i < n;) {
 		uintptr_t p = (uintptr_t)slots[i];
 		struct span *s = heap_span(p);
+		unsigned nput = i + 1 < n ? neighbours(s, slots + i, n - i) : 1;
 
 		/* relaxed: if it is this set, only the holder of our lock can change that. */
 		if (unlikely(atomic_load_explicit(&s->owner, memory_order_relaxed) != set)) {
 			i += put_run(s, slots + i, n - i, &set->twice);
 			continue;
 		}
-		if (unlikely(!span_put(s, span_slot(s, p))))
+		if (nput > 1)
+			nput = put_neighbours(s, slots + i, nput, &set->twice);
+		else if (unlikely(!span_put(s, span_slot(s, p))))
 			set->twice = slots[i];
 		if (unlikely(s->place == SPAN_FULL || s->nfree == s->nslots))
-			has_emptied |= settle(set, s);
-		i++;
+			npages += settle(set, s);
+		i += nput;
 	}
-	return has_emptied;
+	return npages;
 }
 
 bool spanset_put_remote(void *slot)
@@ -312,14 +369,16 @@ void spanset_move(struct spanset *from, struct spanset *to)
 	}
 }
 
-static void drop_free_current(struct spanset *set, unsigned c)
+static void give_free(struct spanset *set, unsigned c)
 {
 	struct span *s = set->current[c];
 
-	if (!s || s->nfree < s->nslots)
-		return;
-	set->current[c] = NULL;
-	give_span(set, s);
+	if (s && s->nfree == s->nslots) {
+		set->current[c] = NULL;
+		give_span(set, s);
+	}
+	while ((s = take_vacant(set, c)))
+		give_span(set, s);
 }
 
 size_t spanset_tidy(struct spanset *set, bool with_trim)
@@ -328,7 +387,7 @@ size_t spanset_tidy(struct spanset *set, bool with_trim)
 
 	spanset_harvest(set);
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
-		drop_free_current(set, c);
+		give_free(set, c);
 		for (struct span *s = set->partial[c]; s && with_trim; s = s->next)
 			nbytes += scavenge_span(s);
 		if (set->current[c] && with_trim)
@@ -350,6 +409,10 @@ void spanset_verify(const struct spanset *set)
 			check(s->place == SPAN_PARTIAL && s->class == c && owner_of(s) == set);
 			check(s->nfree > 0 && s->nfree < s->nslots);
 			span_verify(s);
+		}
+		for (s = set->vacant[c]; s; s = s->next) {
+			check(s->place == SPAN_VACANT && s->class == c && owner_of(s) == set);
+			check(s->nfree == s->nslots);
 		}
 	}
 }

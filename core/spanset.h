@@ -1,8 +1,7 @@
 /* spanset.h: the spans that one owner holds, by span class.
  *
  * The owner is a thread's cache (cache.h), or nobody in particular: the central sets (central.h).
- * Slots are taken and put in batches under the owner's lock, which nobody else wants but who
- * looks after idle owners. Strangers free into a span without the lock (span_put_remote()) and
+ * Slots are taken and put in batches under the owner's lock (struct cache, central.c). Strangers free into a span without the lock (span_put_remote()) and
  * leave it in the owner's list of news.
  */
 #ifndef CORE_SPANSET_H
@@ -10,13 +9,11 @@
 
 #include "core/base.h"
 #include "core/heap.h"
-#include "core/lock.h"
 #include "core/pages.h"
 #include "core/span.h"
 
+/* All zero when new. */
 struct spanset {
-	struct lock lock;
-
 	/* Any thread, atomic: spans in which strangers freed slots, newest first. */
 	struct span *_Atomic news;
 	_Atomic uint32_t nnews;
@@ -32,18 +29,21 @@ struct spanset {
 	void    *twice;                         /* a slot found to be freed twice, to be reported */
 	struct span *current[SIZECLASS_NALL];   /* slots are taken from this one */
 	struct span *partial[SIZECLASS_NALL];
+	struct span *vacant[SIZECLASS_NALL];    /* wholly free, kept for the class */
+	page_idx npages_vacant;
 };
 
-/* ctx: alloc; the memory is zero */
-void spanset_init(struct spanset *set, enum lock_rank rank);
+/* So much memory a set keeps in wholly free spans: turning spans over by way of the pages costs
+ * about a microsecond each, 5 ns a block where 10,000 blocks come and go. */
+#define SPANSET_VACANT_PAGES (MIB(1) >> PAGE_SHIFT)
 
 /* Takes 1 to `want` slots of class `c` into top[0], top[-1], ... 0: no memory.
  * ctx: alloc, owner's lock */
 unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned want);
 
-/* Makes `n` slots of one class, of whatever owners, free. True: a span became wholly free and
- * left the set. ctx: alloc, owner's lock */
-bool spanset_put(struct spanset *set, void **slots, unsigned n);
+/* Makes `n` slots of one class, of whatever owners, free. The pages of spans that became wholly
+ * free thereby. ctx: alloc, owner's lock */
+page_idx spanset_put(struct spanset *set, void **slots, unsigned n);
 
 /* Makes one slot free without any lock. False: it was free already. ctx: any, signal */
 bool spanset_put_remote(void *slot);

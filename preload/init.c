@@ -17,6 +17,7 @@
 #include "core/knobs.h"
 #include "core/report.h"
 #include "core/scavenge.h"
+#include "core/verify.h"
 
 #include <dlfcn.h>
 #include <malloc.h>
@@ -172,7 +173,11 @@ static __attribute__((constructor)) void constructor(void)
 
 static __attribute__((destructor)) void destructor(void)
 {
-	if (knobs.stats && !start.stands_down)
+	if (start.stands_down || !cache_is_started())
+		return;
+	if (knobs.verify)
+		verify_all();
+	if (knobs.stats)
 		info_print();
 }
 

@@ -37,6 +37,13 @@ static COLD void *malloc_elsewhere(size_t nbytes)
 	return next.malloc ? next.malloc(nbytes) : no_memory();
 }
 
+static SLOW void *malloc_slow(struct magazines *m, size_t nbytes, const void *caller)
+{
+	void *p = cache_alloc_slow(m, nbytes, caller);
+
+	return likely(p != NULL) ? p : malloc_elsewhere(nbytes);
+}
+
 static COLD void *malloc_large(size_t nbytes, const void *caller)
 {
 	if (nbytes > PTRDIFF_MAX)
@@ -54,12 +61,7 @@ EXPORT void *malloc(size_t nbytes)
 {
 	if (unlikely(nbytes > SIZECLASS_MAX))
 		return malloc_large(nbytes, __builtin_return_address(0));
-
-	void *p = cache_alloc(nbytes);
-
-	if (unlikely(!p))
-		return malloc_elsewhere(nbytes);
-	return p;
+	return cache_alloc_or(nbytes, malloc_slow);
 }
 
 EXPORT void free(void *p)

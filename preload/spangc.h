@@ -33,13 +33,17 @@ SPANGC_API const char *spangc_version(void);
  * other threads at work they need not add up. Where pages have gone back to the kernel, "resident"
  * is what the library knows; the kernel may have swapped more of it. */
 struct spangc_stats {
-	/* bytes, now */
+	/* bytes, now; the first seven add up to heap_bytes */
 	uint64_t in_use_bytes;          /* slots and pages that the program holds */
 	uint64_t cached_bytes;          /* free slots kept for a thread: magazines and windows */
 	uint64_t free_bytes;            /* other free memory that is still resident */
+	uint64_t waste_bytes;           /* too short for one more slot */
 	uint64_t lazy_bytes;            /* given back by MADV_FREE: resident until the kernel wants it */
 	uint64_t released_bytes;        /* given back, no longer resident */
-	uint64_t metadata_bytes;        /* the library's own records */
+	uint64_t untouched_bytes;       /* never used yet (at most this much) */
+	uint64_t heap_bytes;            /* all that is accessible */
+	uint64_t peak_bytes;            /* of the heap that was not free, at most so far */
+	uint64_t metadata_bytes;        /* the library's own records, beside the heap */
 
 	/* events, since the start */
 	uint64_t madvise_calls;         /* that gave memory back */

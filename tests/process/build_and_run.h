@@ -12,9 +12,9 @@
 
 /* A directory of our own, and the program in it. */
 struct built {
-	char directory[40];
-	char program[60];
-	char source[60];
+	char directory[PATH_MAX];
+	char program[PATH_MAX + 20];
+	char source[PATH_MAX + 20];
 };
 
 static inline void without_library(void)
@@ -29,7 +29,7 @@ static inline bool build(struct built *b, const char *text, const char *flag,
 	struct outcome o;
 	int fd;
 
-	strcpy(b->directory, "/tmp/spangc-test.XXXXXX");
+	scratch_template(b->directory, sizeof b->directory, "build");
 	CHECK(mkdtemp(b->directory));
 	CHECK(chmod(b->directory, 0755) == 0);
 	snprintf(b->program, sizeof b->program, "%s/program", b->directory);

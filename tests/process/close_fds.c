@@ -9,13 +9,14 @@
 
 int main(void)
 {
-	char path[] = "/tmp/close_fds.XXXXXX";
+	char path[PATH_MAX];
 	struct rlimit r;
 	off_t length;
 	int fd;
 
 	check_heap_works();
 	CHECK(getrlimit(RLIMIT_NOFILE, &r) == 0);
+	scratch_template(path, sizeof path, "close_fds");
 	fd = mkstemp(path);
 	CHECK(fd >= 0 && unlink(path) == 0);
 	CHECK(dup2(fd, 0) == 0 && dup2(fd, 1) == 1);

@@ -4,7 +4,7 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
-static char directory[] = "/tmp/core_size.XXXXXX";
+static char directory[PATH_MAX];
 
 static void dump_here(void)
 {
@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 {
 	struct outcome o;
 	const char *pattern;
-	char path[100];
+	char path[PATH_MAX + 50];
 
 	if (argc > 1) {
 		check_heap_works();
@@ -54,6 +54,7 @@ int main(int argc, char **argv)
 	pattern = proc_text("/proc/sys/kernel/core_pattern");
 	if (strcmp(pattern, "core\n") != 0)
 		SKIP("core_pattern is not plain: %s", pattern);
+	scratch_template(directory, sizeof directory, "core_size");
 	CHECK(mkdtemp(directory));
 	run_self(&o, "abort", dump_here);
 	CHECK(WIFSIGNALED(o.status) && WTERMSIG(o.status) == SIGABRT);

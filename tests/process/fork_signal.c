@@ -1,5 +1,5 @@
-/* fork_signal.c: fork() from a signal handler that interrupted malloc or free, while four
- * threads churn; the child allocates, frees what the parent had, and ends. No hang, ever.
+/* fork_signal.c: fork() from a signal handler that interrupted malloc or free, in four churning
+ * threads at once; the child allocates, frees what the thread had, and ends. No hang, ever.
  *
  * args: 1000
  * timeout: 300
@@ -74,11 +74,12 @@ int main(int argc, char **argv)
 	sigaction(SIGUSR1, &action, NULL);
 	for (size_t i = 0; i < NTHREADS; i++)
 		CHECK(pthread_create(&thread[i], NULL, churn, (void *)i) == 0);
-	for (long n = 0; n < wanted; n++) {
+	for (long n = 0; n < wanted; n += NTHREADS) {
 		watchdog(60);
-		CHECK(pthread_kill(thread[n % NTHREADS], SIGUSR1) == 0);
-		while (atomic_load_explicit(&nforks, memory_order_relaxed) <= n)
-			sleep_ms(0);
+		for (size_t i = 0; i < NTHREADS; i++)
+			CHECK(pthread_kill(thread[i], SIGUSR1) == 0);
+		while (atomic_load_explicit(&nforks, memory_order_relaxed) < n + NTHREADS)
+			sleep_ms(1);
 	}
 	atomic_store_explicit(&is_over, true, memory_order_relaxed);
 	for (size_t i = 0; i < NTHREADS; i++)

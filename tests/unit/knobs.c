@@ -146,7 +146,8 @@ Test(knobs, times)
 Test(knobs, times_that_are_none)
 {
 	static const char *const bad[] = {
-		"", "1", "s", "0h", "0 ", "-1s", "1.5s", "1h", "1 s", "1sm", "1M", "off", "nevermore",
+		"", "1", "s", "0h", "0 ", "-1s", "1.5s", "1h", "1 s", "1sm", "1M", "off",
+		"nevermore",
 		"18446744073709551615ms", "18446744073709551616ms", "307445734561825861m",
 	};
 	char setting[100];

@@ -57,6 +57,8 @@ Test(sigmask, what_the_program_had_blocked_stays_blocked)
 	errno = ERANGE;
 	sigmask_block(&outer);
 	sigmask_block(&inner);
+	sigprocmask(SIG_BLOCK, NULL, &now);
+	cr_assert(sigismember(&now, SIGSEGV), "a fault the program had blocked");
 	sigmask_restore(&inner);
 	sigmask_restore(&outer);
 	cr_assert_eq(errno, ERANGE);

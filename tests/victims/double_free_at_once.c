@@ -2,7 +2,7 @@
  * it is noticed at the latest when their caches pass it on.
  *
  * status: SIGABRT
- * stderr: ==[0-9]+==ERROR: spangc: double free of 0x[0-9a-f]+ in free\(\)
+ * stderr: ==[0-9]+==ERROR: spangc: (double free of 0x[0-9a-f]+ in free\(\)|invalid free of 0x[0-9a-f]+ in free\(\): free memory.*)
  */
 #include "tests/victims/victims.h"
 

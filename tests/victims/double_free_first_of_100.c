@@ -2,7 +2,7 @@
  * other classes: the slot itself was not handed out again.
  *
  * status: SIGABRT
- * stderr: ==[0-9]+==ERROR: spangc: double free of 0x[0-9a-f]+ in free\(\)
+ * stderr: ==[0-9]+==ERROR: spangc: (double free of 0x[0-9a-f]+ in free\(\)|invalid free of 0x[0-9a-f]+ in free\(\): free memory.*)
  */
 #include "tests/victims/victims.h"
 

@@ -1,4 +1,5 @@
-/* double_free_other_thread.c: A frees its block, then B frees it: B does not own the span.
+/* double_free_other_thread.c: A frees its block, then B frees it: B does not own the span. B is
+ * there before: making a thread allocates, and might be given the same memory.
  *
  * status: SIGABRT
  * stderr: ==[0-9]+==ERROR: spangc: double free of 0x[0-9a-f]+ in free\(\)
@@ -9,9 +10,11 @@
 #include <pthread.h>
 
 static char *block;
+static pthread_barrier_t freed;
 
-static void *free_it(void *unused)
+static void *wait_and_free(void *unused)
 {
+	pthread_barrier_wait(&freed);
 	free(hide(block));
 	return unused;
 }
@@ -20,10 +23,12 @@ int main(void)
 {
 	pthread_t b;
 
+	CHECK(pthread_barrier_init(&freed, NULL, 2) == 0);
 	block = hide(malloc(victim_size(48)));
+	CHECK(pthread_create(&b, NULL, wait_and_free, NULL) == 0);
 	free(block);
 	misuse_of(block);
-	CHECK(pthread_create(&b, NULL, free_it, NULL) == 0);
+	pthread_barrier_wait(&freed);
 	CHECK(pthread_join(b, NULL) == 0);
 	return survived();
 }
