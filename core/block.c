@@ -40,14 +40,15 @@ bool block_fits(const struct block *b, size_t nbytes, size_t align)
 	if (nbytes > b->usable)
 		return false;
 	if (nbytes > SIZECLASS_MAX || align > PAGE_BYTES)
-		return b->class == SIZECLASS_LARGE;
+		return b->class == SIZECLASS_LARGE && b->usable == large_round(nbytes);
 	return b->class == sizeclass_aligned(heap.classes, nbytes, align);
 }
 
-/* The start of the slot or large block around `p`, in `s`; 0 in the span's tail. */
+/* The start of the slot or large block around `p`, in `s`, which may be the record of what was
+ * there before; 0 in the span's tail. */
 static uintptr_t start_of(const struct span *s, uintptr_t p)
 {
-	if (s->place == SPAN_LARGE)
+	if (s->class == SIZECLASS_LARGE)
 		return s->base;
 
 	unsigned slot = span_slot(s, p);
@@ -59,7 +60,7 @@ static uintptr_t start_of(const struct span *s, uintptr_t p)
 static enum misuse describe_ours(uintptr_t p, struct misuse_detail *d)
 {
 	struct span *s = heap_span_any(p);
-	uintptr_t start = s && s->place != SPAN_UNUSED ? start_of(s, p) : 0;
+	uintptr_t start = s ? start_of(s, p) : 0;
 	struct block b;
 
 	if (start == p)

@@ -37,7 +37,7 @@ struct cache {
 	/* Owner thread only, by way of the thread-local `mags`. */
 	struct magazines mags;
 	uint8_t cap[SIZECLASS_NALL];            /* slots the magazine takes now */
-	uint32_t npages_emptied[SIZECLASS_NALL]; /* by frees since the last refill */
+	uint32_t nbytes_flushed[SIZECLASS_NALL]; /* since the last refill; stops at SHRINK_BYTES */
 
 	/* Owner's lock: the thread, and strangers that look after idle caches. */
 	_Alignas(CACHE_LINE) struct biased lock;

@@ -27,7 +27,28 @@ static _Atomic int nmoved;
 
 static page_idx pages_for(size_t nbytes)
 {
-	return (page_idx)((nbytes + PAGE_BYTES - 1) >> PAGE_SHIFT);
+	return (page_idx)(large_round(nbytes) >> PAGE_SHIFT);
+}
+
+/* The heap begins at a multiple of an arena: for more, a longer run is cut to measure. */
+static bool take_aligned(struct pages_cache *cache, page_idx npages, page_idx align_pages,
+                         struct run *run)
+{
+	if (align_pages <= ARENA_BYTES >> PAGE_SHIFT)
+		return heap_take_pages(cache, npages, align_pages, run);
+	if (!heap_take_pages(NULL, npages + align_pages, 1, run))
+		return false;
+
+	size_t align = (size_t)align_pages << PAGE_SHIFT;
+	page_idx first = heap_page(align_up(heap_address(run->first), align));
+	page_idx before = first - run->first, behind = align_pages - before;
+
+	if (before)
+		heap_give_pages(NULL, run->first, before, PAGES_DIRTY);
+	if (behind)
+		heap_give_pages(NULL, first + npages, behind, PAGES_DIRTY);
+	*run = (struct run){ .first = first, .npages = npages };
+	return true;
 }
 
 static struct span *take(struct spanset *set, page_idx npages, page_idx align_pages,
@@ -37,7 +58,7 @@ static struct span *take(struct spanset *set, page_idx npages, page_idx align_pa
 
 	if (!s)
 		return NULL;
-	if (!heap_take_pages(set ? &set->pages : NULL, npages, align_pages, run)) {
+	if (!take_aligned(set ? &set->pages : NULL, npages, align_pages, run)) {
 		spanset_drop_record(set, s);
 		return NULL;
 	}
@@ -58,7 +79,7 @@ static struct span *alloc_span(size_t nbytes, size_t align, struct run *run)
 	size_t align_pages = align > PAGE_BYTES ? align >> PAGE_SHIFT : 1;
 
 	/* The counts below must fit in page_idx. */
-	if (nbytes > heap.region.nbytes || align > heap.region.nbytes)
+	if (nbytes > heap.region.nbytes || align > heap.region.nbytes / 2)
 		return NULL;
 
 	struct spanset *set = cache_lock_spans();
@@ -111,15 +132,14 @@ static void count_moved(int change)
 	atomic_fetch_add_explicit(&nmoved, change, memory_order_relaxed);
 }
 
-/* Gives back the last pages of `s`. */
-static void give_tail(struct spanset *set, struct span *s, page_idx npages)
+/* Gives back the last pages of `s`; its npages is the caller's to set. */
+static void give_tail(struct spanset *set, const struct span *s, page_idx npages)
 {
 	page_idx first = heap_page(s->base) + s->npages - npages;
 	enum pages_kind kind = PAGES_DIRTY;
 
 	if (s->was_moved && !os_renew(heap_address(first), (size_t)npages << PAGE_SHIFT))
 		kind = PAGES_CLEAN;
-	s->npages -= npages;
 	heap_give_pages(set ? &set->pages : NULL, first, npages, kind);
 }
 
@@ -149,6 +169,7 @@ static void shrink(struct span *s, page_idx npages)
 	struct spanset *set = cache_lock_spans();
 
 	give_tail(set, s, spare);
+	s->npages = npages;
 	cache_unlock_spans(set);
 }
 

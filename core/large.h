@@ -21,6 +21,12 @@ void large_free(void *p);
  * it, by moving its pages, at last by copying. NULL: no memory, and nothing changed. ctx: alloc */
 void *large_resize(void *p, size_t nbytes);
 
+/* What large_alloc(nbytes) makes usable. */
+static inline size_t large_round(size_t nbytes)
+{
+	return nbytes ? align_up(nbytes, PAGE_BYTES) : PAGE_BYTES;
+}
+
 static inline size_t large_usable(const struct span *s)
 {
 	return (size_t)s->npages << PAGE_SHIFT;

@@ -97,11 +97,14 @@ static uint64_t random_bits(void)
 	return bits;
 }
 
+/* Each region gets a place of its own: what was chosen before is not mapped yet and looks vacant. */
 static bool reserve_chosen(struct os_region *r, size_t nbytes, size_t alignment)
 {
+	static unsigned ntried;
 	uint64_t random = random_bits();
 
-	for (unsigned i = 0; i < CHOICE_COUNT; i++) {
+	while (ntried < CHOICE_COUNT) {
+		unsigned i = ntried++;
 		uint64_t slide = (random >> 5) % (CHOICE_STEP / 2);
 		uintptr_t base = CHOICE_BASE + (random + i) % CHOICE_COUNT * 2 * CHOICE_STEP + slide;
 
@@ -131,9 +134,11 @@ int os_reserve(struct os_region *r, size_t nbytes, size_t min_bytes, size_t alig
 	/* More than the limit can't be used. Powers of two keep table sizes simple. */
 	while (nbytes / 2 >= limit && nbytes / 2 >= min_bytes)
 		nbytes /= 2;
-	for (; nbytes >= min_bytes; nbytes /= 2) {
-		if (limit == SIZE_MAX && reserve_mapped(r, nbytes, alignment))
+	for (size_t n = nbytes; limit == SIZE_MAX && n >= min_bytes; n /= 2) {
+		if (reserve_mapped(r, n, alignment))
 			return 0;
+	}
+	for (; nbytes >= min_bytes; nbytes /= 2) {
 		if (reserve_chosen(r, nbytes, alignment))
 			return 0;
 	}

@@ -105,16 +105,29 @@ static void want_helper(void)
 }
 
 /* No helper: the program's own calls do a round every period. */
-static void consider_inline(void)
+void scavenge_tick(void)
 {
 	uint32_t now = heap_now();
 
+	if (!is_enabled())
+		return;
 	/* relaxed: a duplicate round is harmless. */
 	if (now - atomic_load_explicit(&last_round, memory_order_relaxed)
 	    < period_ms() / PAGES_TICK_MS)
 		return;
 	atomic_store_explicit(&last_round, now, memory_order_relaxed);
 	raise(&scavenge_is_due);
+}
+
+static bool may_help(void)
+{
+	return is_enabled() && knobs.release_delay_ms && knobs.background != KNOB_BACKGROUND_OFF;
+}
+
+void scavenge_expect(size_t nbytes)
+{
+	if (nbytes >= SCAVENGE_HELPER_BYTES && may_help())
+		want_helper();
 }
 
 void scavenge_note(void)
@@ -126,9 +139,9 @@ void scavenge_note(void)
 	if (knobs.release_delay_ms == 0 || excess_bytes())
 		raise(&scavenge_is_due);
 	else if (knobs.background == KNOB_BACKGROUND_OFF)
-		consider_inline();
-	else if ((size_t)dirty << PAGE_SHIFT >= SCAVENGE_HELPER_BYTES)
-		want_helper();
+		scavenge_tick();
+	else
+		scavenge_expect((size_t)dirty << PAGE_SHIFT);
 }
 
 /* MADV_FREE where asked for and possible, else MADV_DONTNEED. What the range is afterwards. */
@@ -306,12 +319,12 @@ static void round_inline(void)
 	size_t excess = excess_bytes();
 
 	heap_leave(&saved);
-	if (excess)
-		release(heap_now() + 1, excess, UINT64_MAX);
-	else if (knobs.release_delay_ms == 0)
-		release(heap_now() + 1, SIZE_MAX, UINT64_MAX);
-	else
-		release(heap_now() - delay_ticks(), SIZE_MAX, period_ms() * 1000 / 100);
+	if (excess || knobs.release_delay_ms == 0) {
+		release(heap_now() + 1, excess ? excess : SIZE_MAX, UINT64_MAX);
+		return;
+	}
+	tidy(false);
+	release(heap_now() - delay_ticks(), SIZE_MAX, period_ms() * 1000 / 100);
 }
 
 void scavenge_act(const void *caller)

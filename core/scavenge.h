@@ -33,6 +33,14 @@ extern _Atomic bool scavenge_is_help_wanted;
  * ctx: alloc, LOCK_PAGES */
 void scavenge_note(void);
 
+/* So much is about to be freed: is a helper worth its while? Sets scavenge_is_help_wanted.
+ * ctx: alloc */
+void scavenge_expect(size_t nbytes);
+
+/* The program allocates and frees, without the helper: is it time? Sets scavenge_is_due.
+ * ctx: alloc */
+void scavenge_tick(void);
+
 /* Acts on the flags; `caller` is where the program called from. ctx: alloc, no lock held */
 COLD void scavenge_act(const void *caller);
 

@@ -172,18 +172,15 @@ static void keep_or_give(struct spanset *set, struct span *s)
 	set->npages_vacant += s->npages;
 }
 
-/* Slots of `s` became free: is it in the right list still? Its pages if it is wholly free. */
-static page_idx settle(struct spanset *set, struct span *s)
+/* Slots of `s` became free: is it in the right list still? */
+static void settle(struct spanset *set, struct span *s)
 {
-	page_idx npages = s->npages;
-
 	if (s->place == SPAN_FULL && s->nfree)
 		list_add(set, s);
 	if (s->nfree < s->nslots || s->place != SPAN_PARTIAL)
-		return 0;
+		return;
 	list_remove(set, s);
 	keep_or_give(set, s);
-	return npages;
 }
 
 static void push_news(struct spanset *set, struct span *s)
@@ -308,10 +305,8 @@ static unsigned put_neighbours(struct span *s, void **slots, unsigned n, void **
 	return n;
 }
 
-page_idx spanset_put(struct spanset *set, void **slots, unsigned n)
+void spanset_put(struct spanset *set, void **slots, unsigned n)
 {
-	page_idx npages = 0;
-
 	set->nuses++;
 	for (unsigned i = 0; i < n;) {
 		uintptr_t p = (uintptr_t)slots[i];
@@ -328,10 +323,9 @@ page_idx spanset_put(struct spanset *set, void **slots, unsigned n)
 		else if (unlikely(!span_put(s, span_slot(s, p))))
 			set->twice = slots[i];
 		if (unlikely(s->place == SPAN_FULL || s->nfree == s->nslots))
-			npages += settle(set, s);
+			settle(set, s);
 		i += nput;
 	}
-	return npages;
 }
 
 bool spanset_put_remote(void *slot)

@@ -41,9 +41,8 @@ struct spanset {
  * ctx: alloc, owner's lock */
 unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned want);
 
-/* Makes `n` slots of one class, of whatever owners, free. The pages of spans that became wholly
- * free thereby. ctx: alloc, owner's lock */
-page_idx spanset_put(struct spanset *set, void **slots, unsigned n);
+/* Makes `n` slots of one class, of whatever owners, free. ctx: alloc, owner's lock */
+void spanset_put(struct spanset *set, void **slots, unsigned n);
 
 /* Makes one slot free without any lock. False: it was free already. ctx: any, signal */
 bool spanset_put_remote(void *slot);

@@ -31,10 +31,13 @@ struct next next;
 
 extern char **environ;
 
+/* The loader's: the stack as the kernel left it. */
+extern void *__libc_stack_end __attribute__((weak));
+
 static struct {
 	struct lock lock;                       /* one thread starts the library */
 	_Atomic bool is_done;
-	bool is_running;                        /* the lock's holder is in it */
+	bool has_read;                          /* the environment */
 	bool stands_down;
 } start = { .lock = LOCK_INIT(LOCK_HELPER) };
 
@@ -45,8 +48,22 @@ extern void __lsan_init(void) __attribute__((weak));
 extern void __msan_init(void) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
 
+/* libc sets environ in its constructor; before, it is where the kernel left it on the stack, behind
+ * the arguments. */
+static char **environment(void)
+{
+	if (environ)
+		return environ;
+	if (!&__libc_stack_end)
+		return NULL;
+
+	long argc = *(long *)__libc_stack_end;
+
+	return (char **)__libc_stack_end + 1 + argc + 1;
+}
+
 /* Who else must own malloc in this process; NULL: nobody. */
-static const char *rival(void)
+static const char *rival(char **env)
 {
 	if (__asan_init)
 		return "AddressSanitizer";
@@ -58,7 +75,7 @@ static const char *rival(void)
 		return "MemorySanitizer";
 	if (__lsan_init)
 		return "LeakSanitizer";
-	for (char **v = environ; v && *v; v++) {
+	for (char **v = env; v && *v; v++) {
 		if (strncmp(*v, "LD_PRELOAD=", 11) == 0 && strstr(*v, "vgpreload"))
 			return "Valgrind";
 	}
@@ -93,67 +110,66 @@ static void fork_child(void)
 	threads_fork_child();
 }
 
-static void do_start(void)
+static void read_environment(void)
 {
-	const char *who = rival();
+	char **env = environment();
+	const char *who = rival(env);
 
-	knobs_read(environ, getauxval(AT_SECURE));
-	if (who) {
+	if (env)
+		knobs_read(env, getauxval(AT_SECURE));
+	if (who)
 		stand_down(who);
-		return;
+}
+
+/* False: try again at the next allocation. */
+static bool start_heap(void)
+{
+	static bool is_said;
+
+	if (!heap_init()) {
+		if (!is_said)
+			report_line("no address space for a heap", NULL);
+		is_said = true;
+		return false;
 	}
 	hooks.thread_attached = threads_attached;
 	hooks.start_helper = threads_start_helper;
-	if (!heap_init()) {
-		report_line("no address space for a heap", NULL);
-		return;
-	}
 	cache_init();
 	threads_init();
 	/* As early as can be: handlers registered before ours run inside our locks. */
 	pthread_atfork(cache_fork_prepare, cache_fork_parent, fork_child);
+	return true;
 }
 
 static void start_once(void)
 {
 	/* acquire: pairs with the release below. */
 	if (atomic_load_explicit(&start.is_done, memory_order_acquire) || lock_held(&start.lock))
-		return;                         /* held: an allocation from inside do_start() */
+		return;                         /* held: an allocation from in here */
 	lock_take(&start.lock);
-	if (!start.is_running) {
-		start.is_running = true;
-		do_start();
+	if (!start.has_read) {
+		start.has_read = true;
+		read_environment();
+	}
+	/* relaxed: the lock orders it. */
+	if (!atomic_load_explicit(&start.is_done, memory_order_relaxed)
+	    && (start.stands_down || start_heap()))
 		/* release: what was started is there. */
 		atomic_store_explicit(&start.is_done, true, memory_order_release);
-	}
 	lock_drop(&start.lock);
 }
 
 /* core's table is filled before any constructor, by the loader. */
 struct hooks hooks = { .start = start_once };
 
-/* Is the name bound to us? */
-static bool is_ours(const char *name, const void *ours)
-{
-	return find(RTLD_DEFAULT, name) == ours;
-}
-
 /* A program with some functions of a malloc of its own, and ours for the rest, would free blocks
  * of one with the other. */
 static void check_takeover(void)
 {
-	const struct { const char *name; const void *ours; } family[] = {
-		{ "malloc", (void *)malloc }, { "free", (void *)free },
-		{ "calloc", (void *)calloc }, { "realloc", (void *)realloc },
-		{ "memalign", (void *)memalign }, { "aligned_alloc", (void *)aligned_alloc },
-		{ "posix_memalign", (void *)posix_memalign }, { "valloc", (void *)valloc },
-		{ "malloc_usable_size", (void *)malloc_usable_size },
-	};
-	const size_t n = sizeof family / sizeof *family;
-	size_t nours = 0;
+	unsigned nours = 0, n = 0;
 
-	for (size_t i = 0; i < n; i++)
-		nours += is_ours(family[i].name, family[i].ours);
+	for (const struct own_function *f = malloc_family; f->name; f++, n++)
+		nours += find(RTLD_DEFAULT, f->name) == f->address;
 	if (nours > 0 && nours < n)
 		stand_down("the program has a part of a malloc of its own");
 }

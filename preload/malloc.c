@@ -23,7 +23,11 @@
 #define GROW_DOUBLING_MIN KIB(12)
 #define GROW_DOUBLING_MAX MIB(8)
 
-#define alias(name) __attribute__((alias(#name), visibility("default"), copy(name)))
+/* Addresses that stay ours if the program defines the names too. */
+#define own(name) \
+	extern __typeof__(name) own_##name __attribute__((alias(#name), visibility("hidden"), copy(name)))
+
+#define also(name) __attribute__((alias(#name), visibility("default"), copy(name)))
 
 static COLD void *no_memory(void)
 {
@@ -294,7 +298,8 @@ EXPORT int malloc_trim(size_t pad)
 EXPORT int mallopt(int param, int value)
 {
 	(void)value;
-	return param == M_MXFAST || (param <= M_TRIM_THRESHOLD && param >= M_ARENA_MAX);
+	return (param >= M_MXFAST && param <= M_KEEP)
+	       || (param <= M_TRIM_THRESHOLD && param >= M_ARENA_MAX);
 }
 
 EXPORT void *spangc_malloc_noscan(size_t nbytes)
@@ -307,13 +312,36 @@ EXPORT void *spangc_malloc_noscan(size_t nbytes)
 	return p ? p : no_memory();
 }
 
-alias(malloc) void *__libc_malloc(size_t nbytes);
-alias(calloc) void *__libc_calloc(size_t n, size_t size);
-alias(realloc) void *__libc_realloc(void *p, size_t nbytes);
-alias(free) void __libc_free(void *p);
-alias(memalign) void *__libc_memalign(size_t align, size_t nbytes);
-alias(valloc) void *__libc_valloc(size_t nbytes);
-alias(pvalloc) void *__libc_pvalloc(size_t nbytes);
-alias(reallocarray) void *__libc_reallocarray(void *p, size_t n, size_t size);
-alias(mallopt) int __libc_mallopt(int param, int value);
-alias(posix_memalign) int __posix_memalign(void **memptr, size_t align, size_t nbytes);
+also(malloc) void *__libc_malloc(size_t nbytes);
+also(calloc) void *__libc_calloc(size_t n, size_t size);
+also(realloc) void *__libc_realloc(void *p, size_t nbytes);
+also(free) void __libc_free(void *p);
+also(memalign) void *__libc_memalign(size_t align, size_t nbytes);
+also(valloc) void *__libc_valloc(size_t nbytes);
+also(pvalloc) void *__libc_pvalloc(size_t nbytes);
+also(reallocarray) void *__libc_reallocarray(void *p, size_t n, size_t size);
+also(mallopt) int __libc_mallopt(int param, int value);
+also(posix_memalign) int __posix_memalign(void **memptr, size_t align, size_t nbytes);
+
+own(malloc);
+own(free);
+own(calloc);
+own(realloc);
+own(memalign);
+own(aligned_alloc);
+own(posix_memalign);
+own(valloc);
+own(malloc_usable_size);
+
+const struct own_function malloc_family[] = {
+	{ "malloc", (void *)own_malloc },
+	{ "free", (void *)own_free },
+	{ "calloc", (void *)own_calloc },
+	{ "realloc", (void *)own_realloc },
+	{ "memalign", (void *)own_memalign },
+	{ "aligned_alloc", (void *)own_aligned_alloc },
+	{ "posix_memalign", (void *)own_posix_memalign },
+	{ "valloc", (void *)own_valloc },
+	{ "malloc_usable_size", (void *)own_malloc_usable_size },
+	{ NULL, NULL }
+};

@@ -22,6 +22,14 @@ struct next {
 
 extern struct next next;
 
+/* What a malloc must define as a whole, ended by NULL; ours, whoever else defines them. */
+struct own_function {
+	const char *name;
+	const void *address;
+};
+
+extern const struct own_function malloc_family[];
+
 /* Fills next.dlopen. ctx: any */
 void init_find_dlopen(void);
 

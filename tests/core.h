@@ -102,10 +102,12 @@ static inline void core_verify(void)
 	heap_leave(&saved);
 }
 
-/* Nothing is allocated any more: does every page come back? */
+/* Nothing is allocated any more: does every page come back? Twice: news of a span that changed
+ * owners are passed on to an owner that was perhaps looked at before. */
 static inline bool core_returns_all_pages(void)
 {
 	cache_empty_own();
+	scavenge_all();
 	scavenge_all();
 	core_verify();
 	return core_used_pages() == 0;

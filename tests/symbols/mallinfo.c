@@ -1,5 +1,6 @@
-/* mallinfo.c: uordblks (with hblkhd for mapped blocks) follows what the program holds;
- * the old int fields stay at INT_MAX instead of wrapping.
+/* mallinfo.c: uordblks (with hblkhd for mapped blocks) follows what the program holds, to the
+ * byte while one thread is at work; the arena is what is used and what is free; the old int fields
+ * stay at INT_MAX instead of wrapping.
  */
 #include "tests/check.h"
 
@@ -31,6 +32,21 @@ static void follows(size_t nbytes, size_t n)
 	       before, held());
 }
 
+static void follows_exactly(size_t nbytes)
+{
+	size_t before = held();
+	void *p = malloc(hide_size(nbytes));
+	struct mallinfo2 with = mallinfo2();
+
+	CHECK(p);
+	CHECKF(with.uordblks + with.hblkhd == before + malloc_usable_size(p), "%zu bytes", nbytes);
+	CHECKF(with.arena == with.uordblks + with.fordblks, "%zu bytes", nbytes);
+	CHECK(with.fsmblks <= with.fordblks && with.keepcost <= with.fordblks);
+	CHECK(with.usmblks == 0);
+	free(p);
+	CHECKF(held() == before, "%zu bytes: %zu, not %zu", nbytes, held(), before);
+}
+
 static bool is_sane(int field)
 {
 	return field >= 0;
@@ -56,6 +72,9 @@ static void saturates(void)
 
 int main(void)
 {
+	/* Freeing much more than this starts the helper, for which libc allocates. */
+	for (size_t nbytes = 1; nbytes < 4 * MIB(1); nbytes += nbytes / 3 + 1)
+		follows_exactly(nbytes);
 	follows(100, 10000);
 	follows(1000, 10000);
 	follows(20000, 1000);
