@@ -37,7 +37,7 @@ struct cache {
 	/* Owner thread only, by way of the thread-local `mags`. */
 	struct magazines mags;
 	uint8_t cap[SIZECLASS_NALL];            /* slots the magazine takes now */
-	uint32_t nbytes_flushed[SIZECLASS_NALL]; /* since the last refill; stops at SHRINK_BYTES */
+	uint32_t nbytes_freed[SIZECLASS_NALL];  /* past the magazine, since the last refill */
 
 	/* Owner's lock: the thread, and strangers that look after idle caches. */
 	_Alignas(CACHE_LINE) struct biased lock;
@@ -178,6 +178,10 @@ void cache_free_block(void *p, class_idx c, const char *call, const void *caller
 /* Shows every cache to `fn`, one after the other, each under its lock; those whose lock is taken
  * at that moment are left out. ctx: alloc */
 void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg);
+
+/* Everybody's vacant spans go back to the pages, but for those of the calling thread.
+ * ctx: alloc */
+void cache_give_vacant(void);
 
 /* Slots in the magazines of `k`: exact for the calling thread's, else a moment's value.
  * ctx: any */

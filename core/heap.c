@@ -88,6 +88,11 @@ uint32_t heap_now(void)
 	return (uint32_t)(os_now_ms() / PAGES_TICK_MS);
 }
 
+uint32_t heap_long_ago(void)
+{
+	return heap_now() - (uint32_t)(knobs.release_delay_ms / PAGES_TICK_MS) - 1;
+}
+
 void heap_enter(struct sigmask *saved)
 {
 	sigmask_block(saved);
@@ -169,22 +174,23 @@ static bool take_from_cache(struct pages_cache *cache, page_idx npages, struct r
 }
 
 /* Short runs come through the cache: a new group of pages for it, then from there. */
-static bool take_through_cache(struct pages_cache *cache, page_idx npages, struct run *run)
+static bool take_through_cache(struct pages_cache *cache, page_idx npages, bool may_grow,
+                               struct run *run)
 {
 	if (!cache || npages > CACHE_MAX_PAGES)
 		return false;
 	pages_cache_return(&heap.pages, cache, heap_now());
 	return (pages_cache_claim(&heap.pages, cache, npages)
-	        || (grow(PAGES_GROUP, PAGES_GROUP) && pages_cache_claim(&heap.pages, cache, npages)))
+	        || (may_grow && grow(PAGES_GROUP, PAGES_GROUP) && pages_cache_claim(&heap.pages, cache, npages)))
 	       && take_from_cache(cache, npages, run);
 }
 
-static bool take_shared(page_idx npages, page_idx align_pages, struct run *run)
+static bool take_shared(page_idx npages, page_idx align_pages, bool may_grow, struct run *run)
 {
 	struct pages_mix mix;
 
 	run->first = pages_alloc(&heap.pages, npages, align_pages, &mix);
-	if (run->first == PAGE_NONE && grow(npages, align_pages))
+	if (run->first == PAGE_NONE && may_grow && grow(npages, align_pages))
 		run->first = pages_alloc(&heap.pages, npages, align_pages, &mix);
 	run->npages = npages;
 	if (run->first == PAGE_NONE)
@@ -194,7 +200,7 @@ static bool take_shared(page_idx npages, page_idx align_pages, struct run *run)
 }
 
 bool heap_take_pages(struct pages_cache *cache, page_idx npages, page_idx align_pages,
-                     struct run *run)
+                     bool may_grow, struct run *run)
 {
 	struct sigmask saved;
 
@@ -204,8 +210,8 @@ bool heap_take_pages(struct pages_cache *cache, page_idx npages, page_idx align_
 		return false;
 	heap_enter(&saved);
 
-	bool is_taken = (align_pages == 1 && take_through_cache(cache, npages, run))
-	                || take_shared(npages, align_pages, run);
+	bool is_taken = (align_pages == 1 && take_through_cache(cache, npages, may_grow, run))
+	                || take_shared(npages, align_pages, may_grow, run);
 
 	note_taken();
 	heap_leave(&saved);
@@ -228,6 +234,13 @@ bool heap_take_pages_at(page_idx first, page_idx npages, struct run *run)
 	return is_taken;
 }
 
+void heap_put_pages(page_idx first, page_idx npages, enum pages_kind kind, uint32_t now)
+{
+	check(lock_held(&heap.lock));
+	pages_free(&heap.pages, first, npages, kind, now);
+	scavenge_note();
+}
+
 void heap_give_pages(struct pages_cache *cache, page_idx first, page_idx npages,
                      enum pages_kind kind)
 {
@@ -236,17 +249,7 @@ void heap_give_pages(struct pages_cache *cache, page_idx first, page_idx npages,
 	if (cache && kind == PAGES_DIRTY && pages_cache_free(cache, first, npages))
 		return;
 	heap_enter(&saved);
-	pages_free(&heap.pages, first, npages, kind, heap_now());
-	scavenge_note();
-	heap_leave(&saved);
-}
-
-void heap_give_pages_back(page_idx first, page_idx npages, enum pages_kind kind)
-{
-	struct sigmask saved;
-
-	heap_enter(&saved);
-	pages_free(&heap.pages, first, npages, kind, heap_now());
+	heap_put_pages(first, npages, kind, heap_now());
 	heap_leave(&saved);
 }
 
@@ -290,11 +293,8 @@ void heap_visit_spans(void (*fn)(const struct span *s, void *arg), void *arg)
 	}
 }
 
-struct span *heap_new_span(void)
+static struct span *new_span(void)
 {
-	struct sigmask saved;
-
-	heap_enter(&saved);
 	if (!heap.unused_spans)
 		more_spans();
 
@@ -302,18 +302,39 @@ struct span *heap_new_span(void)
 
 	if (s)
 		heap.unused_spans = s->next;
-	heap_leave(&saved);
 	return s;
+}
+
+unsigned heap_new_spans(struct span **list, unsigned n)
+{
+	struct sigmask saved;
+	struct span *s;
+	unsigned ngot = 0;
+
+	heap_enter(&saved);
+	while (ngot < n && (s = new_span())) {
+		s->next = *list;
+		*list = s;
+		ngot++;
+	}
+	heap_leave(&saved);
+	return ngot;
+}
+
+void heap_put_span(struct span *s)
+{
+	check(lock_held(&heap.lock));
+	s->place = SPAN_UNUSED;
+	s->next = heap.unused_spans;
+	heap.unused_spans = s;
 }
 
 void heap_drop_span(struct span *s)
 {
 	struct sigmask saved;
 
-	s->place = SPAN_UNUSED;
 	heap_enter(&saved);
-	s->next = heap.unused_spans;
-	heap.unused_spans = s;
+	heap_put_span(s);
 	heap_leave(&saved);
 }
 

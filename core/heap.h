@@ -86,9 +86,10 @@ static inline _Atomic uint8_t *heap_granule(uintptr_t p)
 	return &heap.granules[(p - heap.base) >> heap.granule_shift];
 }
 
-/* Takes pages; from `cache` first if there is one. False: no memory. ctx: alloc */
+/* Takes pages; from `cache` first if there is one. False: none are free, and the heap may not or
+ * can not grow. ctx: alloc */
 bool heap_take_pages(struct pages_cache *cache, page_idx npages, page_idx align_pages,
-                     struct run *run);
+                     bool may_grow, struct run *run);
 
 /* Takes these pages if they are free. ctx: alloc */
 bool heap_take_pages_at(page_idx first, page_idx npages, struct run *run);
@@ -101,6 +102,10 @@ void heap_give_pages(struct pages_cache *cache, page_idx first, page_idx npages,
  * ctx: alloc */
 void heap_give_pages_back(page_idx first, page_idx npages, enum pages_kind kind);
 
+/* Gives pages, or the record of a span, back; `now` as in pages_free(). ctx: alloc, LOCK_PAGES */
+void heap_put_pages(page_idx first, page_idx npages, enum pages_kind kind, uint32_t now);
+void heap_put_span(struct span *s);
+
 /* LOCK_PAGES with signals blocked. ctx: alloc */
 struct sigmask;
 void heap_enter(struct sigmask *saved);
@@ -109,8 +114,8 @@ void heap_leave(const struct sigmask *saved);
 /* Empties a cache of pages. ctx: alloc */
 void heap_return_cache(struct pages_cache *cache);
 
-/* A record for a span; NULL: no memory. ctx: alloc */
-struct span *heap_new_span(void);
+/* Puts up to `n` records for spans in front of *list; how many (0: no memory). ctx: alloc */
+unsigned heap_new_spans(struct span **list, unsigned n);
 
 /* The record is unused again. ctx: alloc */
 void heap_drop_span(struct span *s);
@@ -122,8 +127,10 @@ void heap_visit_spans(void (*fn)(const struct span *s, void *arg), void *arg);
 /* heap_span() of these pages is `s` from now on. ctx: alloc, before the span is handed out */
 void heap_map_span(page_idx first, page_idx npages, struct span *s);
 
-/* Coarse time in ticks of PAGES_TICK_MS. ctx: any */
+/* Coarse time in ticks of PAGES_TICK_MS; and a time so long ago that what was freed then is due to
+ * go back. ctx: any */
 uint32_t heap_now(void);
+uint32_t heap_long_ago(void);
 
 /* ctx: fork */
 void heap_fork_prepare(void);

@@ -31,12 +31,12 @@ static page_idx pages_for(size_t nbytes)
 }
 
 /* The heap begins at a multiple of an arena: for more, a longer run is cut to measure. */
-static bool take_aligned(struct pages_cache *cache, page_idx npages, page_idx align_pages,
+static bool take_aligned(struct spanset *set, page_idx npages, page_idx align_pages,
                          struct run *run)
 {
 	if (align_pages <= ARENA_BYTES >> PAGE_SHIFT)
-		return heap_take_pages(cache, npages, align_pages, run);
-	if (!heap_take_pages(NULL, npages + align_pages, 1, run))
+		return spanset_take_pages(set, npages, align_pages, run);
+	if (!spanset_take_pages(NULL, npages + align_pages, 1, run))
 		return false;
 
 	size_t align = (size_t)align_pages << PAGE_SHIFT;
@@ -58,7 +58,7 @@ static struct span *take(struct spanset *set, page_idx npages, page_idx align_pa
 
 	if (!s)
 		return NULL;
-	if (!take_aligned(set ? &set->pages : NULL, npages, align_pages, run)) {
+	if (!take_aligned(set, npages, align_pages, run)) {
 		spanset_drop_record(set, s);
 		return NULL;
 	}

@@ -222,9 +222,13 @@ int os_advise_huge(uintptr_t addr, size_t nbytes, bool wanted)
 
 void os_name(uintptr_t addr, size_t nbytes, const char *name)
 {
+	static _Atomic bool is_refused;         /* the kernel was built without it */
 	int kept = errno;
 
-	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, nbytes, name);
+	/* relaxed: at worst it is asked twice. */
+	if (!atomic_load_explicit(&is_refused, memory_order_relaxed)
+	    && prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, nbytes, name))
+		atomic_store_explicit(&is_refused, true, memory_order_relaxed);
 	errno = kept;
 }
 

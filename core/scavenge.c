@@ -190,6 +190,15 @@ static page_idx take_run(uint32_t cutoff, bool want_huge, page_idx *cursor, page
 	return first;
 }
 
+static void give_back(page_idx first, page_idx npages, enum pages_kind kind)
+{
+	struct sigmask saved;
+
+	heap_enter(&saved);
+	pages_free(&heap.pages, first, npages, kind, heap_now());
+	heap_leave(&saved);
+}
+
 /* One walk over the dirty pages. Ends early when `budget_us` of CPU time are spent or
  * `max_bytes` given back. */
 static size_t release_runs(uint32_t cutoff, bool want_huge, size_t max_bytes, uint64_t budget_us)
@@ -209,7 +218,7 @@ static size_t release_runs(uint32_t cutoff, bool want_huge, size_t max_bytes, ui
 
 		if (kind != PAGES_DIRTY)
 			discard_granules(first, npages);
-		heap_give_pages_back(first, npages, kind);
+		give_back(first, npages, kind);
 		if (kind == PAGES_DIRTY)
 			break;
 		nbytes += run_bytes;
@@ -284,12 +293,18 @@ static void tidy_cache(struct cache *k, void *arg)
 	}
 	if (!order->is_forced && order->now - set->idle_since < delay_ticks()) {
 		spanset_harvest(set);
+		/* What was vacant all the time since the last round is not needed. */
+		spanset_give_vacant(set, set->npages_vacant_low);
+		set->npages_vacant_low = set->npages_vacant;
 		return;
 	}
 	/* relaxed: news missed here are found next time. */
 	if (set->is_tidy && !atomic_load_explicit(&set->news, memory_order_relaxed))
 		return;
+	/* What an idle thread sat on has been free for as long as it is idle. */
+	set->is_aged = true;
 	order->nbytes += spanset_tidy(set, true);
+	set->is_aged = false;
 	set->is_tidy = true;
 }
 
@@ -334,8 +349,9 @@ void scavenge_act(const void *caller)
 	    && atomic_exchange_explicit(&scavenge_is_due, false, memory_order_relaxed))
 		round_inline();
 	if (atomic_load_explicit(&scavenge_is_help_wanted, memory_order_relaxed)
-	    && hooks.start_helper && hooks.start_helper(caller))
-		atomic_store_explicit(&scavenge_is_help_wanted, false, memory_order_relaxed);
+	    && atomic_exchange_explicit(&scavenge_is_help_wanted, false, memory_order_relaxed)
+	    && hooks.start_helper && !hooks.start_helper(caller))
+		raise(&scavenge_is_help_wanted);
 }
 
 static void futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *t)

@@ -8,8 +8,7 @@
  *   S1  nfree is the number of ones in free;
  *   S2  bits at and beyond nslots are 0 in free and freed_remote;
  *   S3  no slot is both free and freed_remote;
- *   S4  a current span's words below `word` hold no free slot, unless one was put there since.
- * S4 only costs a second round in span_take().
+ *   S4  words below `word` hold no free slot.
  */
 #include "core/span.h"
 
@@ -73,9 +72,6 @@ unsigned span_take(struct span *s, void **top, unsigned want)
 	if (want > s->nfree)
 		want = s->nfree;
 	while (n < want) {
-		if (s->word == s->nwords)
-			s->word = 0;
-
 		uintptr_t base = s->base + (size_t)s->word * 64 * s->slot_bytes;
 
 		if (!s->free[s->word]) {
@@ -88,37 +84,40 @@ unsigned span_take(struct span *s, void **top, unsigned want)
 	return n;
 }
 
-bool span_put_range(struct span *s, unsigned first, unsigned n)
+int span_put_range(struct span *s, unsigned first, unsigned n)
 {
-	bool is_sound = true;
+	int twice = -1;
 
+	span_lower_word(s, first / 64);
 	while (n) {
 		uint64_t *word = &s->free[first / 64];
 		unsigned from = first % 64, here = n < 64 - from ? n : 64 - from;
-		uint64_t bits = bit_range(from, here);
+		uint64_t bits = bit_range(from, here), both = *word & bits;
 
-		is_sound &= !(*word & bits);
-		s->nfree = (uint16_t)(s->nfree + here - bit_count(*word & bits));
+		if (unlikely(both))
+			twice = (int)(first - from + bit_first(both));
+		s->nfree = (uint16_t)(s->nfree + here - (both ? bit_count(both) : 0));
 		*word |= bits;
 		first += here;
 		n -= here;
 	}
-	return is_sound;
+	return twice;
 }
 
-bool span_put_remote(struct span *s, unsigned word, uint64_t bits)
+uint64_t span_put_remote(struct span *s, unsigned word, uint64_t bits)
 {
 	/* release: the callers' last stores into the objects come before their reuse. Pairs with
 	 * the acquire exchange in span_harvest(). */
 	uint64_t old = atomic_fetch_or_explicit(&s->freed_remote[word], bits,
 	                                        memory_order_release);
-	return !(old & bits);
+	return old & bits;
 }
 
 void *span_harvest(struct span *s)
 {
 	void *twice = NULL;
 
+	s->word = 0;
 	for (unsigned w = 0; w < s->nwords; w++) {
 		/* relaxed peek: an exchange takes the line even when it is empty. A free missed
 		 * here is found by the next harvest: its has_news is set after it. */
@@ -161,4 +160,6 @@ void span_verify(const struct span *s)
 		check(!(s->free[w] & remote));                                  /* S3 */
 	}
 	check(n == s->nfree);                                                   /* S1 */
+	for (unsigned w = 0; w < s->word; w++)
+		check(!s->free[w]);                                             /* S4 */
 }

@@ -80,6 +80,13 @@ static inline void *span_slot_address(const struct span *s, unsigned slot)
  * ctx: alloc, owner's lock */
 unsigned span_take(struct span *s, void **top, unsigned want);
 
+/* span_take() goes on in the lowest word that has a free slot: memory touched before is used again
+ * before more is. */
+HOT void span_lower_word(struct span *s, unsigned word)
+{
+	s->word = (uint8_t)(word < s->word ? word : s->word);
+}
+
 /* Makes one slot free. False: it was free already. ctx: alloc, owner's lock */
 HOT bool span_put(struct span *s, unsigned slot)
 {
@@ -87,17 +94,18 @@ HOT bool span_put(struct span *s, unsigned slot)
 	uint64_t bit = UINT64_C(1) << (slot % 64);
 	uint64_t old = *word;
 
+	span_lower_word(s, slot / 64);
 	*word = old | bit;
 	s->nfree = (uint16_t)(s->nfree + !(old & bit));
 	return !(old & bit);
 }
 
-/* The same for n slots from `first` on. */
-bool span_put_range(struct span *s, unsigned first, unsigned n);
+/* The same for n slots from `first` on. A slot that was free already, or -1. */
+int span_put_range(struct span *s, unsigned first, unsigned n);
 
-/* Slots of one word, freed by a thread that does not own the span. False: one was free already.
- * ctx: any, signal. Lock-free. */
-bool span_put_remote(struct span *s, unsigned word, uint64_t bits);
+/* Slots of one word, freed by a thread that does not own the span. The bits of those that were free
+ * already. ctx: any, signal. Lock-free. */
+uint64_t span_put_remote(struct span *s, unsigned word, uint64_t bits);
 
 /* Makes what strangers freed free. A slot that was free already, or NULL.
  * ctx: alloc, owner's lock */

@@ -18,10 +18,16 @@
  */
 #include "core/spanset.h"
 
+#include "core/cache.h"
 #include "core/central.h"
 #include "core/scavenge.h"
+#include "core/sigmask.h"
 
-#define SPARE_SPANS 8
+#define SPARE_SPANS 32                          /* records at hand */
+#define RECORDS_AT_A_TIME 8
+#define GIVE_MIN_PAGES PAGES_GROUP              /* a lock is worth so many */
+
+_Atomic page_idx spanset_npages_vacant;
 
 static void set_owner(struct span *s, struct spanset *owner)
 {
@@ -59,52 +65,60 @@ static void list_remove(struct spanset *set, struct span *s)
 
 struct span *spanset_new_record(struct spanset *set)
 {
-	struct span *s = set ? set->spare_spans : NULL;
+	struct span *s = NULL;
 
-	if (!s)
-		return heap_new_span();
-	set->spare_spans = s->next;
-	set->nspare_spans--;
+	if (!set)
+		return heap_new_spans(&s, 1) ? s : NULL;
+	if (!set->spare_spans)
+		set->nspare_spans = heap_new_spans(&set->spare_spans, RECORDS_AT_A_TIME);
+	s = set->spare_spans;
+	if (s) {
+		set->spare_spans = s->next;
+		set->nspare_spans--;
+	}
 	return s;
 }
 
-void spanset_drop_record(struct spanset *set, struct span *s)
+static bool keep_record(struct spanset *set, struct span *s)
 {
-	if (!set || set->nspare_spans == SPARE_SPANS) {
-		heap_drop_span(s);
-		return;
-	}
+	if (!set || set->nspare_spans >= SPARE_SPANS)
+		return false;
 	s->place = SPAN_UNUSED;
 	s->next = set->spare_spans;
 	set->spare_spans = s;
 	set->nspare_spans++;
+	return true;
 }
 
-/* A wholly free span, in no list, goes back to the pages. */
-static void give_span(struct spanset *set, struct span *s)
+void spanset_drop_record(struct spanset *set, struct span *s)
 {
+	if (!keep_record(set, s))
+		heap_drop_span(s);
+}
+
+/* A wholly free span, in no list, goes back to the pages. LOCK_PAGES is held. */
+static void give_span_locked(struct spanset *set, struct span *s)
+{
+	page_idx first = heap_page(s->base);
+
 	dcheck(s->nfree == s->nslots);
 	set_owner(s, NULL);
-	heap_give_pages(&set->pages, heap_page(s->base), s->npages, PAGES_DIRTY);
-	spanset_drop_record(set, s);
+	s->place = SPAN_UNUSED;
+	if (set->is_aged)
+		heap_put_pages(first, s->npages, PAGES_DIRTY, heap_long_ago());
+	else if (!pages_cache_free(&set->pages, first, s->npages))
+		heap_put_pages(first, s->npages, PAGES_DIRTY, heap_now());
+	if (!keep_record(set, s))
+		heap_put_span(s);
 }
 
-static struct span *fresh_span(struct spanset *set, class_idx c)
+static void give_span(struct spanset *set, struct span *s)
 {
-	const struct sizeclass *geometry = &heap.classes->class[c];
-	struct span *s = spanset_new_record(set);
-	struct run run;
+	struct sigmask saved;
 
-	if (!s)
-		return NULL;
-	if (!heap_take_pages(&set->pages, geometry->npages, 1, &run)) {
-		spanset_drop_record(set, s);
-		return NULL;
-	}
-	span_init(s, heap_address(run.first), c, geometry);
-	set_owner(s, set);
-	heap_map_span(run.first, run.npages, s);
-	return s;
+	heap_enter(&saved);
+	give_span_locked(set, s);
+	heap_leave(&saved);
 }
 
 static struct span *take_vacant(struct spanset *set, unsigned c)
@@ -115,6 +129,60 @@ static struct span *take_vacant(struct spanset *set, unsigned c)
 		return NULL;
 	set->vacant[c] = s->next;
 	set->npages_vacant -= s->npages;
+	/* relaxed, here and in keep(): a hint. */
+	atomic_fetch_sub_explicit(&spanset_npages_vacant, s->npages, memory_order_relaxed);
+	if (set->npages_vacant < set->npages_vacant_low)
+		set->npages_vacant_low = set->npages_vacant;
+	return s;
+}
+
+void spanset_give_vacant(struct spanset *set, page_idx npages)
+{
+	page_idx left = npages < set->npages_vacant ? set->npages_vacant - npages : 0;
+	struct sigmask saved;
+	struct span *s;
+
+	if (set->npages_vacant == left)
+		return;
+	heap_enter(&saved);                     /* one lock for all */
+	while (set->npages_vacant > left) {
+		set->class_to_give = (uint16_t)((set->class_to_give + 1) % SIZECLASS_LARGE);
+		while (set->npages_vacant > left && (s = take_vacant(set, set->class_to_give)))
+			give_span_locked(set, s);
+	}
+	heap_leave(&saved);
+}
+
+bool spanset_take_pages(struct spanset *set, page_idx npages, page_idx align_pages,
+                        struct run *run)
+{
+	struct pages_cache *cache = set ? &set->pages : NULL;
+
+	if (set && set->npages_vacant)
+		spanset_give_vacant(set, npages > GIVE_MIN_PAGES ? npages : GIVE_MIN_PAGES);
+	if (heap_take_pages(cache, npages, align_pages, false, run))
+		return true;
+	/* relaxed: a hint. */
+	if (atomic_load_explicit(&spanset_npages_vacant, memory_order_relaxed) >= npages)
+		cache_give_vacant();
+	return heap_take_pages(cache, npages, align_pages, true, run);
+}
+
+static struct span *fresh_span(struct spanset *set, class_idx c)
+{
+	const struct sizeclass *geometry = &heap.classes->class[c];
+	struct span *s = spanset_new_record(set);
+	struct run run;
+
+	if (!s)
+		return NULL;
+	if (!spanset_take_pages(set, geometry->npages, 1, &run)) {
+		spanset_drop_record(set, s);
+		return NULL;
+	}
+	span_init(s, heap_address(run.first), c, geometry);
+	set_owner(s, set);
+	heap_map_span(run.first, run.npages, s);
 	return s;
 }
 
@@ -160,16 +228,16 @@ unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned wan
 }
 
 /* A wholly free span, in no list. */
-static void keep_or_give(struct spanset *set, struct span *s)
+static void keep(struct spanset *set, struct span *s)
 {
-	if (set->npages_vacant + s->npages > SPANSET_VACANT_PAGES) {
-		give_span(set, s);
-		return;
-	}
 	s->place = SPAN_VACANT;
 	s->next = set->vacant[s->class];
 	set->vacant[s->class] = s;
 	set->npages_vacant += s->npages;
+	atomic_fetch_add_explicit(&spanset_npages_vacant, s->npages, memory_order_relaxed);
+	if (set->npages_vacant > SPANSET_VACANT_PAGES)
+		spanset_give_vacant(set, SPANSET_VACANT_PAGES / 2);
+	scavenge_expect((size_t)set->npages_vacant << PAGE_SHIFT);
 }
 
 /* Slots of `s` became free: is it in the right list still? */
@@ -180,7 +248,7 @@ static void settle(struct spanset *set, struct span *s)
 	if (s->nfree < s->nslots || s->place != SPAN_PARTIAL)
 		return;
 	list_remove(set, s);
-	keep_or_give(set, s);
+	keep(set, s);
 }
 
 static void push_news(struct spanset *set, struct span *s)
@@ -255,85 +323,143 @@ void spanset_harvest(struct spanset *set)
 	}
 }
 
-/* Frees the slots at the front of `slots` that share one bitmap word of somebody else's span.
- * How many they are; *twice is set if one was free already. */
-static unsigned put_run(struct span *s, void **slots, unsigned n, void **twice)
-{
-	unsigned slot = span_slot(s, (uintptr_t)slots[0]);
-	unsigned word = slot / 64, i = 1;
-	uint64_t bits = UINT64_C(1) << slot % 64;
+/* A slot on its way back. */
+struct put {
+	struct span *span;
+	unsigned slot;
+};
 
-	for (; i < n && heap_span((uintptr_t)slots[i]) == s; i++) {
-		slot = span_slot(s, (uintptr_t)slots[i]);
-		if (slot / 64 != word || bits & UINT64_C(1) << slot % 64)
-			break;
-		bits |= UINT64_C(1) << slot % 64;
-	}
-	if (unlikely(!span_put_remote(s, word, bits)))
-		*twice = slots[0];
+static struct put locate(const void *p)
+{
+	struct span *s = heap_span((uintptr_t)p);
+
+	return (struct put){ s, span_slot(s, (uintptr_t)p) };
+}
+
+/* Frees slots of one bitmap word of somebody else's span. */
+static void put_bits_strange(struct spanset *set, struct span *s, unsigned word, uint64_t bits)
+{
+	uint64_t both = span_put_remote(s, word, bits);
+
+	if (unlikely(both))
+		set->twice = span_slot_address(s, word * 64 + bit_first(both));
 	notify(s);
+}
+
+/* Frees those at the front that share one bitmap word of somebody else's span; how many. */
+static unsigned put_strange(struct spanset *set, const struct put *put, unsigned n)
+{
+	unsigned word = put->slot / 64, i = 0;
+	uint64_t bits = 0;
+
+	for (; i < n && put[i].span == put->span && put[i].slot / 64 == word; i++) {
+		uint64_t bit = UINT64_C(1) << put[i].slot % 64;
+
+		if (bits & bit)
+			break;
+		bits |= bit;
+	}
+	put_bits_strange(set, put->span, word, bits);
 	return i;
 }
 
-/* How many slots at the front are neighbours in one span, rising or falling by slot_bytes. What
- * is freed in the order it was allocated, or the reverse, comes in such runs, and comparing
- * addresses is a branch that is predicted in every order of frees: comparing spans is not. */
-static unsigned neighbours(const struct span *s, void **slots, unsigned n)
+static void put_own(struct spanset *set, struct put put)
 {
-	ptrdiff_t step = (char *)slots[1] - (char *)slots[0];
+	struct span *s = put.span;
+
+	if (unlikely(!span_put(s, put.slot)))
+		set->twice = span_slot_address(s, put.slot);
+	if (unlikely(s->place == SPAN_FULL || s->nfree == s->nslots))
+		settle(set, s);
+}
+
+/* Slots in no order. Finding the places comes first: in one loop with the stores to the bitmaps,
+ * each lookup would wait until the store before it knows its address (random order of 10,000
+ * blocks: 6.6 ns a slot instead of 3). */
+static void put_scattered(struct spanset *set, void **slots, unsigned n)
+{
+	struct put put[SPANSET_PUT_MAX];
+
+	for (unsigned i = 0; i < n; i++)
+		put[i] = locate(slots[i]);
+	for (unsigned i = 0; i < n;) {
+		if (likely(spanset_owns(set, put[i].span)))
+			put_own(set, put[i++]);
+		else
+			i += put_strange(set, put + i, n - i);
+	}
+}
+
+/* How many at the front lie `step` bytes apart. */
+static unsigned count_steps(void **slots, unsigned n, ptrdiff_t step)
+{
 	unsigned i = 1;
 
-	if (likely(step != (ptrdiff_t)s->slot_bytes && -step != (ptrdiff_t)s->slot_bytes))
-		return 1;
 	while (i < n && (char *)slots[i] - (char *)slots[i - 1] == step)
 		i++;
 	return i;
 }
 
-/* Frees up to `n` neighbours of a span of the set; how many. Fewer where the span ends. */
-static unsigned put_neighbours(struct span *s, void **slots, unsigned n, void **twice)
+/* Frees up to n neighbours, rising or falling; how many: fewer where their span ends. */
+static unsigned put_run(struct spanset *set, void **slots, unsigned n, bool is_rising)
 {
-	unsigned first = span_slot(s, (uintptr_t)slots[0]);
-	bool is_rising = slots[1] > slots[0];
+	struct put put = locate(slots[0]);
+	struct span *s = put.span;
+	unsigned room = is_rising ? s->nslots - put.slot : put.slot + 1u;
 
-	if (is_rising && n > s->nslots - first)
-		n = s->nslots - first;
-	if (!is_rising && n > first + 1)
-		n = first + 1;
-	if (unlikely(!span_put_range(s, is_rising ? first : first + 1 - n, n)))
-		*twice = slots[0];
+	if (n > room)
+		n = room;
+	if (unlikely(!spanset_owns(set, s))) {
+		put_bits_strange(set, s, put.slot / 64, UINT64_C(1) << put.slot % 64);
+		return 1;
+	}
+	int twice = span_put_range(s, is_rising ? put.slot : put.slot + 1 - n, n);
+
+	if (unlikely(twice >= 0))
+		set->twice = span_slot_address(s, (unsigned)twice);
+	if (unlikely(s->place == SPAN_FULL || s->nfree == s->nslots))
+		settle(set, s);
 	return n;
 }
 
-void spanset_put(struct spanset *set, void **slots, unsigned n)
+/* What is freed in the order of its allocation, or the reverse, comes as neighbours. */
+static void put_runs(struct spanset *set, void **slots, unsigned n, ptrdiff_t slot_bytes)
 {
-	set->nuses++;
-	for (unsigned i = 0; i < n;) {
-		uintptr_t p = (uintptr_t)slots[i];
-		struct span *s = heap_span(p);
-		unsigned nput = i + 1 < n ? neighbours(s, slots + i, n - i) : 1;
+	while (n > 1) {
+		ptrdiff_t step = (char *)slots[1] - (char *)slots[0];
+		bool is_run = step == slot_bytes || step == -slot_bytes;
+		unsigned nput = put_run(set, slots, is_run ? count_steps(slots, n, step) : 1,
+		                        step > 0);
 
-		/* relaxed: if it is this set, only the holder of our lock can change that. */
-		if (unlikely(atomic_load_explicit(&s->owner, memory_order_relaxed) != set)) {
-			i += put_run(s, slots + i, n - i, &set->twice);
-			continue;
-		}
-		if (nput > 1)
-			nput = put_neighbours(s, slots + i, nput, &set->twice);
-		else if (unlikely(!span_put(s, span_slot(s, p))))
-			set->twice = slots[i];
-		if (unlikely(s->place == SPAN_FULL || s->nfree == s->nslots))
-			settle(set, s);
-		i += nput;
+		slots += nput;
+		n -= nput;
 	}
+	if (n)
+		put_run(set, slots, 1, true);
+}
+
+void spanset_put(struct spanset *set, class_idx c, void **slots, unsigned n)
+{
+	ptrdiff_t slot_bytes = heap.classes->class[c].slot_bytes;
+	ptrdiff_t step = n > 1 ? (char *)slots[1] - (char *)slots[0] : 0;
+
+	dcheck(n <= SPANSET_PUT_MAX);
+	set->nuses++;
+	/* Strangers' slots too, since put_scattered() knows how to gather them. */
+	if ((step == slot_bytes || step == -slot_bytes)
+	    && spanset_owns(set, heap_span((uintptr_t)slots[0])))
+		put_runs(set, slots, n, slot_bytes);
+	else
+		put_scattered(set, slots, n);
 }
 
 bool spanset_put_remote(void *slot)
 {
-	void *twice = NULL;
+	struct put put = locate(slot);
+	bool is_sound = !span_put_remote(put.span, put.slot / 64, UINT64_C(1) << put.slot % 64);
 
-	put_run(heap_span((uintptr_t)slot), &slot, 1, &twice);
-	return !twice;
+	notify(put.span);
+	return is_sound;
 }
 
 bool spanset_move_one(struct spanset *from, struct spanset *to, class_idx c)
@@ -363,7 +489,7 @@ void spanset_move(struct spanset *from, struct spanset *to)
 	}
 }
 
-static void give_free(struct spanset *set, unsigned c)
+static void give_free_current(struct spanset *set, unsigned c)
 {
 	struct span *s = set->current[c];
 
@@ -371,8 +497,6 @@ static void give_free(struct spanset *set, unsigned c)
 		set->current[c] = NULL;
 		give_span(set, s);
 	}
-	while ((s = take_vacant(set, c)))
-		give_span(set, s);
 }
 
 size_t spanset_tidy(struct spanset *set, bool with_trim)
@@ -380,8 +504,9 @@ size_t spanset_tidy(struct spanset *set, bool with_trim)
 	size_t nbytes = 0;
 
 	spanset_harvest(set);
+	spanset_give_vacant(set, set->npages_vacant);
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
-		give_free(set, c);
+		give_free_current(set, c);
 		for (struct span *s = set->partial[c]; s && with_trim; s = s->next)
 			nbytes += scavenge_span(s);
 		if (set->current[c] && with_trim)

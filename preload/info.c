@@ -294,10 +294,10 @@ EXPORT struct mallinfo __libc_mallinfo(void) __attribute__((alias("mallinfo")));
 /* --- malloc_info --- */
 
 /* Of the program's streams only this is used (scripts/check-symbols); it may call malloc. */
-static void put(struct text *t, FILE *stream)
+static void put(struct text *t, FILE *fp)
 {
 	text_newline(t);
-	fwrite(t->buf, 1, t->len, stream);
+	(void)fwrite(t->buf, 1, t->len, fp);
 	t->len = 0;
 }
 
@@ -311,7 +311,7 @@ static void text_attribute(struct text *t, const char *name, uint64_t n)
 }
 
 /* The free slots of one size, scanned or not; `from` is the smallest request for it. */
-static void put_size(FILE *stream, const struct stats *st, unsigned c, size_t from)
+static void put_size(FILE *fp, const struct stats *st, unsigned c, size_t from)
 {
 	uint64_t n = free_slots(&st->class[c]) + free_slots(&st->class[c + SIZECLASS_COUNT]);
 	struct text t = { 0 };
@@ -324,22 +324,22 @@ static void put_size(FILE *stream, const struct stats *st, unsigned c, size_t fr
 	text_attribute(&t, "total", n * heap.classes->class[c].slot_bytes);
 	text_attribute(&t, "count", n);
 	text_str(&t, "/>");
-	put(&t, stream);
+	put(&t, fp);
 }
 
-static void put_sizes(FILE *stream, const struct stats *st)
+static void put_sizes(FILE *fp, const struct stats *st)
 {
 	struct text t = { 0 };
 
 	text_str(&t, "<sizes>");
-	put(&t, stream);
+	put(&t, fp);
 	for (unsigned c = 1; st->heap_bytes && c <= heap.classes->count; c++)
-		put_size(stream, st, c, heap.classes->class[c - 1].slot_bytes + 1u);
+		put_size(fp, st, c, heap.classes->class[c - 1].slot_bytes + 1u);
 	text_str(&t, "</sizes>");
-	put(&t, stream);
+	put(&t, fp);
 }
 
-static void put_total(FILE *stream, const char *type, uint64_t count, uint64_t nbytes)
+static void put_total(FILE *fp, const char *type, uint64_t count, uint64_t nbytes)
 {
 	struct text t = { 0 };
 
@@ -349,10 +349,10 @@ static void put_total(FILE *stream, const char *type, uint64_t count, uint64_t n
 	text_attribute(&t, "count", count);
 	text_attribute(&t, "size", nbytes);
 	text_str(&t, "/>");
-	put(&t, stream);
+	put(&t, fp);
 }
 
-static void put_system(FILE *stream, const char *element, const char *type, uint64_t nbytes)
+static void put_system(FILE *fp, const char *element, const char *type, uint64_t nbytes)
 {
 	struct text t = { 0 };
 
@@ -363,12 +363,12 @@ static void put_system(FILE *stream, const char *element, const char *type, uint
 	text_str(&t, "\"");
 	text_attribute(&t, "size", nbytes);
 	text_str(&t, "/>");
-	put(&t, stream);
+	put(&t, fp);
 }
 
 /* As in glibc, the system's bytes less those of the totals are in use by the program; `rest` has
  * free pages, too, which count as one. */
-static void put_totals(FILE *stream, const struct stats *st)
+static void put_totals(FILE *fp, const struct stats *st)
 {
 	uint64_t arena = arena_bytes(st), nfast = 0, nrest = st->dirty_bytes + st->lazy_bytes > 0;
 	uint64_t max = st->peak_bytes > arena ? st->peak_bytes : arena;
@@ -377,35 +377,35 @@ static void put_totals(FILE *stream, const struct stats *st)
 		nfast += st->class[c].nmagazine;
 		nrest += free_slots(&st->class[c]);
 	}
-	put_total(stream, "fast", nfast, st->magazine_bytes);
-	put_total(stream, "rest", nrest, less(arena, in_use_bytes(st) + st->magazine_bytes));
-	put_system(stream, "system", "current", arena);
-	put_system(stream, "system", "max", max);
-	put_system(stream, "aspace", "total", st->heap_bytes);
-	put_system(stream, "aspace", "mprotect", st->heap_bytes);
+	put_total(fp, "fast", nfast, st->magazine_bytes);
+	put_total(fp, "rest", nrest, less(arena, in_use_bytes(st) + st->magazine_bytes));
+	put_system(fp, "system", "current", arena);
+	put_system(fp, "system", "max", max);
+	put_system(fp, "aspace", "total", st->heap_bytes);
+	put_system(fp, "aspace", "mprotect", st->heap_bytes);
 }
 
-static void put_line(FILE *stream, const char *s)
+static void put_line(FILE *fp, const char *s)
 {
 	struct text t = { 0 };
 
 	text_str(&t, s);
-	put(&t, stream);
+	put(&t, fp);
 }
 
-EXPORT int malloc_info(int options, FILE *stream)
+EXPORT int malloc_info(int options, FILE *fp)
 {
 	struct stats st;
 
 	if (options != 0)
 		return EINVAL;
 	collect(&st);
-	put_line(stream, "<malloc version=\"1\">\n<heap nr=\"0\">");
-	put_sizes(stream, &st);
-	put_totals(stream, &st);
-	put_line(stream, "</heap>");
-	put_totals(stream, &st);
-	put_line(stream, "</malloc>");
+	put_line(fp, "<malloc version=\"1\">\n<heap nr=\"0\">");
+	put_sizes(fp, &st);
+	put_totals(fp, &st);
+	put_line(fp, "</heap>");
+	put_totals(fp, &st);
+	put_line(fp, "</malloc>");
 	return 0;
 }
 

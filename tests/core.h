@@ -25,6 +25,13 @@
 
 struct hooks hooks;
 
+/* AddressSanitizer's shadow is 20 TiB of address space, and it makes mlock do nothing. */
+#ifdef __SANITIZE_ADDRESS__
+enum { CORE_HAS_ASAN = true };
+#else
+enum { CORE_HAS_ASAN = false };
+#endif
+
 static inline void core_start(void)
 {
 	check(heap_init());
@@ -42,6 +49,13 @@ static inline void core_start_min8(void)
 static inline void *core_malloc(size_t nbytes)
 {
 	return nbytes <= SIZECLASS_MAX ? cache_alloc(nbytes) : large_alloc(nbytes, 1);
+}
+
+/* Pages from the heap, which may grow for them. */
+static inline bool core_take_pages(struct pages_cache *cache, page_idx npages,
+                                   page_idx align_pages, struct run *run)
+{
+	return heap_take_pages(cache, npages, align_pages, true, run);
 }
 
 static inline void *core_in_thread(void *(*run)(void *), void *arg)

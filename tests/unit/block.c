@@ -137,10 +137,12 @@ Test(block, a_large_block_fits_its_pages, .init = core_start)
 	cr_assert(block_find(large_alloc(KIB(100), 1), &b));
 	cr_assert(block_fits(&b, KIB(100), 1));
 	cr_assert(block_fits(&b, b.usable, 1));
-	cr_assert(block_fits(&b, SIZECLASS_MAX + 1, 1), "may have shrunk in place");
+	cr_assert_not(block_fits(&b, SIZECLASS_MAX + 1, 1), "it would have shrunk");
 	cr_assert_not(block_fits(&b, b.usable + 1, 1));
 	cr_assert_not(block_fits(&b, 1000, 1));
+	cr_assert(block_find(large_alloc(1000, KIB(16)), &b));
 	cr_assert(block_fits(&b, 1000, KIB(16)));
+	cr_assert_not(block_fits(&b, 1000, 1));
 }
 
 /* --- saying what it is --- */

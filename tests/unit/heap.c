@@ -17,7 +17,7 @@ static void give(page_idx first, page_idx npages)
 
 static page_idx take(page_idx npages)
 {
-	cr_assert(heap_take_pages(NULL, npages, 1, &run));
+	cr_assert(core_take_pages(NULL, npages, 1, &run));
 	return run.first;
 }
 
@@ -108,8 +108,8 @@ Test(heap, refused_growth_changes_nothing, .init = core_start)
 
 	take(100);
 	core_refuse_memory(true);
-	is_taken = heap_take_pages(NULL, 100, 1, &run);
-	is_small_taken = heap_take_pages(NULL, 28, 1, &run);
+	is_taken = core_take_pages(NULL, 100, 1, &run);
+	is_small_taken = core_take_pages(NULL, 28, 1, &run);
 	core_refuse_memory(false);
 	cr_assert_not(is_taken);
 	cr_assert(is_small_taken, "what was there");
@@ -118,12 +118,23 @@ Test(heap, refused_growth_changes_nothing, .init = core_start)
 	cr_assert_eq(take(100), 128);
 }
 
+Test(heap, a_heap_that_may_not_grow_gives_what_is_there, .init = core_start)
+{
+	cr_assert_not(heap_take_pages(NULL, 1, 1, false, &run));
+	cr_assert_not(heap_take_pages(&cache, 1, 1, false, &run));
+	cr_assert_eq(heap_bytes(), 0);
+	take(1);
+	cr_assert(heap_take_pages(NULL, 127, 1, false, &run));
+	cr_assert_not(heap_take_pages(NULL, 1, 1, false, &run));
+	cr_assert_eq(heap_bytes(), MIB(1));
+}
+
 Test(heap, more_than_there_are_addresses_is_refused, .init = core_start)
 {
-	cr_assert_not(heap_take_pages(NULL, heap.pages.capacity, 2, &run) &&
-	              heap_take_pages(NULL, heap.pages.capacity, 1, &run));
-	cr_assert_not(heap_take_pages(NULL, heap.pages.capacity + 1, 1, &run));
-	cr_assert_not(heap_take_pages(NULL, 1, heap.pages.capacity * 2, &run));
+	cr_assert_not(core_take_pages(NULL, heap.pages.capacity, 2, &run) &&
+	              core_take_pages(NULL, heap.pages.capacity, 1, &run));
+	cr_assert_not(core_take_pages(NULL, heap.pages.capacity + 1, 1, &run));
+	cr_assert_not(core_take_pages(NULL, 1, heap.pages.capacity * 2, &run));
 	core_verify();
 }
 
@@ -140,7 +151,7 @@ ParameterizedTest(page_idx *align, heap, runs_can_be_aligned, .init = core_start
 {
 	take(1);
 	for (unsigned i = 0; i < 3; i++) {
-		cr_assert(heap_take_pages(NULL, 3, *align, &run));
+		cr_assert(core_take_pages(NULL, 3, *align, &run));
 		cr_assert_eq(run.first % *align, 0);
 		*(char *)heap_address(run.first) = 1;
 	}
@@ -179,19 +190,19 @@ Test(heap, pages_are_taken_at_a_place_only_if_all_are_free, .init = core_start)
 
 Test(heap, short_runs_come_through_the_cache, .init = core_start)
 {
-	cr_assert(heap_take_pages(&cache, 4, 1, &run));
+	cr_assert(core_take_pages(&cache, 4, 1, &run));
 	cr_assert(cache.is_claimed);
 
 	page_idx used = core_used_pages();
 
 	cr_assert_eq(used, PAGES_GROUP);
-	cr_assert(heap_take_pages(&cache, 32, 1, &run));
+	cr_assert(core_take_pages(&cache, 32, 1, &run));
 	cr_assert_eq(run.first, 4);
 	cr_assert_eq(run.nclean, 32);
 	cr_assert_eq(core_used_pages(), used);
 	heap_give_pages(&cache, 4, 32, PAGES_DIRTY);
 	cr_assert_eq(core_used_pages(), used);
-	cr_assert(heap_take_pages(&cache, 30, 1, &run));
+	cr_assert(core_take_pages(&cache, 30, 1, &run));
 	cr_assert_eq(run.first, 4);
 	cr_assert_eq(run.nclean, 0);
 	heap_give_pages(&cache, 4, 30, PAGES_DIRTY);
@@ -203,20 +214,20 @@ Test(heap, short_runs_come_through_the_cache, .init = core_start)
 
 Test(heap, an_empty_cache_claims_the_next_group, .init = core_start)
 {
-	cr_assert(heap_take_pages(&cache, 32, 1, &run));
-	cr_assert(heap_take_pages(&cache, 32, 1, &run));
-	cr_assert(heap_take_pages(&cache, 1, 1, &run));
+	cr_assert(core_take_pages(&cache, 32, 1, &run));
+	cr_assert(core_take_pages(&cache, 32, 1, &run));
+	cr_assert(core_take_pages(&cache, 1, 1, &run));
 	cr_assert_eq(run.first, PAGES_GROUP);
 	for (unsigned i = 0; i < 100; i++)
-		cr_assert(heap_take_pages(&cache, 31, 1, &run));
+		cr_assert(core_take_pages(&cache, 31, 1, &run));
 	heap_return_cache(&cache);
 	cr_assert_eq(core_used_pages(), 65 + 3100);
 }
 
 Test(heap, long_and_aligned_runs_pass_the_cache_by, .init = core_start)
 {
-	cr_assert(heap_take_pages(&cache, 33, 1, &run));
-	cr_assert(heap_take_pages(&cache, 1, 4, &run));
+	cr_assert(core_take_pages(&cache, 33, 1, &run));
+	cr_assert(core_take_pages(&cache, 1, 4, &run));
 	cr_assert_not(cache.is_claimed);
 	cr_assert_eq(core_used_pages(), 34);
 }
@@ -224,7 +235,7 @@ Test(heap, long_and_aligned_runs_pass_the_cache_by, .init = core_start)
 Test(heap, pages_of_another_group_go_past_the_cache, .init = core_start)
 {
 	take(100);
-	cr_assert(heap_take_pages(&cache, 1, 1, &run));
+	cr_assert(core_take_pages(&cache, 1, 1, &run));
 	heap_give_pages(&cache, 0, 50, PAGES_DIRTY);
 	heap_give_pages(&cache, run.first, 1, PAGES_CLEAN);     /* the cache takes dirty ones only */
 	heap_return_cache(&cache);
@@ -237,18 +248,25 @@ Test(heap, a_refused_group_is_not_claimed, .init = core_start)
 	bool is_taken;
 
 	core_refuse_memory(true);
-	is_taken = heap_take_pages(&cache, 4, 1, &run);
+	is_taken = core_take_pages(&cache, 4, 1, &run);
 	core_refuse_memory(false);
 	cr_assert_not(is_taken);
 	cr_assert_not(cache.is_claimed);
-	cr_assert(heap_take_pages(&cache, 4, 1, &run));
+	cr_assert(core_take_pages(&cache, 4, 1, &run));
 }
 
 /* --- what stands at an address --- */
 
+static struct span *new_span(void)
+{
+	struct span *list = NULL;
+
+	return heap_new_spans(&list, 1) ? list : NULL;
+}
+
 static struct span *span_over(page_idx first, page_idx npages)
 {
-	struct span *s = heap_new_span();
+	struct span *s = new_span();
 
 	s->base = heap_address(first);
 	s->npages = npages;
@@ -303,14 +321,14 @@ Test(heap, span_records_are_used_again, .init = core_start)
 	struct span *records[40];
 
 	for (unsigned i = 0; i < 40; i++) {
-		records[i] = heap_new_span();
+		records[i] = new_span();
 		cr_assert_eq((uintptr_t)records[i] % CACHE_LINE, 0);
 		for (unsigned j = 0; j < i; j++)
 			cr_assert_neq(records[i], records[j]);
 	}
 	heap_drop_span(records[7]);
 	cr_assert_eq(records[7]->place, SPAN_UNUSED);
-	cr_assert_eq(heap_new_span(), records[7]);
+	cr_assert_eq(new_span(), records[7]);
 }
 
 Test(heap, without_memory_there_is_no_record, .init = core_start)
@@ -319,9 +337,9 @@ Test(heap, without_memory_there_is_no_record, .init = core_start)
 	unsigned n = 0;
 
 	core_refuse_memory(true);
-	while ((s = heap_new_span()) && n < 100000)
+	while ((s = new_span()) && n < 100000)
 		n++;
 	core_refuse_memory(false);
 	cr_assert_null(s);
-	cr_assert_not_null(heap_new_span());
+	cr_assert_not_null(new_span());
 }
