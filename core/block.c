@@ -9,6 +9,8 @@
 #include "core/large.h"
 
 #define KEEP_BYTES 64                           /* not worth moving */
+#define DOUBLE_MIN_BYTES KIB(8)
+#define DOUBLE_MAX_BYTES MIB(8)
 
 bool block_find(const void *p, struct block *b)
 {
@@ -26,11 +28,20 @@ bool block_find(const void *p, struct block *b)
 	return true;
 }
 
-/* realloc() leaves a block where it is unless more than half of it would be unused; see
- * preload/malloc.c, which asks block_keeps(). */
 bool block_keeps(const struct block *b, size_t nbytes)
 {
-	return nbytes <= b->usable && (nbytes >= b->usable / 2 || b->usable <= KEEP_BYTES);
+	size_t most = b->usable <= DOUBLE_MAX_BYTES ? b->usable / 2 : b->usable / 4;
+
+	return nbytes <= b->usable && (b->usable - nbytes <= most || b->usable <= KEEP_BYTES);
+}
+
+size_t block_grown(size_t usable, size_t nbytes)
+{
+	size_t more = usable + usable / 4;
+
+	if (nbytes >= DOUBLE_MIN_BYTES && nbytes <= DOUBLE_MAX_BYTES)
+		return (size_t)1 << (64 - __builtin_clzl(nbytes - 1));
+	return nbytes > more ? nbytes : more;
 }
 
 bool block_fits(const struct block *b, size_t nbytes, size_t align)

@@ -26,7 +26,10 @@ static void note_hint(unsigned c)
 {
 	uint64_t bit = UINT64_C(1) << c % 64;
 
-	/* relaxed, both: a hint; who acts on it takes the lock. */
+	/* relaxed, all: a hint; who acts on it takes the lock, and only its holder changes it. */
+	if (!!(atomic_load_explicit(&hints[c / 64], memory_order_relaxed) & bit)
+	    == !!central.partial[c])
+		return;
 	if (central.partial[c])
 		atomic_fetch_or_explicit(&hints[c / 64], bit, memory_order_relaxed);
 	else
@@ -35,8 +38,13 @@ static void note_hint(unsigned c)
 
 static void leave(const struct sigmask *saved)
 {
+	/* relaxed: the lock orders it. */
+	void *twice = atomic_exchange_explicit(&central.twice, NULL, memory_order_relaxed);
+
 	lock_drop(&central_lock);
 	sigmask_restore(saved);
+	if (unlikely(twice != NULL))
+		report_misuse(MISUSE_DOUBLE_FREE, twice, "free", NULL);
 }
 
 static void leave_after_many(const struct sigmask *saved)
@@ -50,12 +58,14 @@ bool central_lend(struct spanset *set, class_idx c)
 {
 	struct sigmask saved;
 
-	/* relaxed: a span missed here is found next time. Strangers' news, which no hint tells
-	 * of, are read by central_tidy() and by those who allocate here. */
-	if (set == &central || !(atomic_load_explicit(&hints[c / 64], memory_order_relaxed)
-	                         >> c % 64 & 1))
+	/* relaxed: a span missed here is found next time. */
+	bool has_hint = atomic_load_explicit(&hints[c / 64], memory_order_relaxed) >> c % 64 & 1;
+	bool has_news = atomic_load_explicit(&central.news, memory_order_relaxed) != NULL;
+
+	if (set == &central || (!has_hint && !has_news))
 		return false;
 	enter(&saved);
+	spanset_harvest(&central);
 
 	bool is_found = spanset_move_one(&central, set, c);
 

@@ -42,17 +42,19 @@ static bool reserve_tables(size_t heap_bytes)
 	size_t granule_bytes = heap_bytes >> heap.granule_shift;
 	size_t chunk_bytes = (npages >> PAGES_CHUNK_SHIFT) * pages_chunk_bytes();
 	size_t arena_bytes = (heap_bytes >> ARENA_SHIFT) * sizeof(void *);
-	size_t total = granule_bytes + npages * sizeof(void *) + chunk_bytes + arena_bytes + MIB(1);
+	size_t total = granule_bytes + npages + npages * sizeof(void *) + chunk_bytes + arena_bytes + MIB(1);
 	struct os_region space;
 
 	total = align_up(total, MIB(1));
 	if (os_reserve(&space, total, total, HUGE_PAGE_BYTES))
 		return false;
 	meta_table_init(&heap.granule_table, &space, granule_bytes);
+	meta_table_init(&heap.class_table, &space, npages);
 	meta_table_init(&heap.page_table, &space, npages * sizeof(void *));
 	meta_table_init(&heap.chunk_table, &space, chunk_bytes);
 	meta_table_init(&heap.arena_table, &space, arena_bytes);
 	heap.granules = (void *)heap.granule_table.region.base;
+	heap.page_class = (void *)heap.class_table.region.base;
 	heap.page_span = (void *)heap.page_table.region.base;
 	heap.arena_span = (void *)heap.arena_table.region.base;
 	return true;
@@ -111,6 +113,7 @@ static bool cover_tables(size_t nbytes)
 	size_t narenas = (nbytes + ARENA_BYTES - 1) >> ARENA_SHIFT;
 
 	return meta_table_cover(&heap.granule_table, nbytes >> heap.granule_shift, "spangc granules")
+	       && meta_table_cover(&heap.class_table, nbytes >> PAGE_SHIFT, "spangc page_class")
 	       && meta_table_cover(&heap.page_table, (nbytes >> PAGE_SHIFT) * sizeof(void *),
 	                           "spangc page_span")
 	       && meta_table_cover(&heap.chunk_table, nchunks * pages_chunk_bytes(), "spangc pages")
@@ -345,10 +348,19 @@ static void set_entry(struct span *_Atomic *entry, struct span *s)
 	atomic_store_explicit(entry, s, memory_order_release);
 }
 
+static void set_classes(page_idx first, page_idx npages, class_idx c)
+{
+	/* relaxed: read by whoever got a block there. */
+	for (page_idx i = first; i < first + npages; i++)
+		atomic_store_explicit(&heap.page_class[i], c, memory_order_relaxed);
+}
+
 void heap_map_span(page_idx first, page_idx npages, struct span *s)
 {
 	const page_idx arena = ARENA_BYTES >> PAGE_SHIFT;
 	page_idx i = first, end = first + npages;
+
+	set_classes(first, s->class == SIZECLASS_LARGE ? 1 : npages, s->class);
 
 	while (i < end) {
 		if (i % arena == 0 && end - i >= arena) {
@@ -361,7 +373,8 @@ void heap_map_span(page_idx first, page_idx npages, struct span *s)
 	}
 }
 
-static bool holds(const struct span *s, uintptr_t p)
+/* The record may be changing: whoever asks about an address that is no block gets some answer. */
+__attribute__((no_sanitize("thread"))) static bool holds(const struct span *s, uintptr_t p)
 {
 	return s && p - s->base < (uintptr_t)s->npages << PAGE_SHIFT;
 }
@@ -373,12 +386,15 @@ struct span *heap_span_any(uintptr_t p)
 
 	/* acquire: pairs with the release in set_entry(). */
 	struct span *s = atomic_load_explicit(&heap.page_span[heap_page(p)], memory_order_acquire);
+	struct span *around = atomic_load_explicit(
+		&heap.arena_span[(p - heap.base) >> ARENA_SHIFT], memory_order_acquire);
 
-	if (holds(s, p))
+	/* What is there now before what was there. */
+	if (holds(s, p) && s->place != SPAN_UNUSED)
 		return s;
-	s = atomic_load_explicit(&heap.arena_span[(p - heap.base) >> ARENA_SHIFT],
-	                         memory_order_acquire);
-	return holds(s, p) ? s : NULL;
+	if (holds(around, p) && around->place != SPAN_UNUSED)
+		return around;
+	return holds(s, p) ? s : holds(around, p) ? around : NULL;
 }
 
 void heap_fork_prepare(void)

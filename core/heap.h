@@ -1,8 +1,10 @@
 /* heap.h: the heap's address space, its pages, and what stands at an address.
  *
- * One range of addresses, used from the front. Three tables lie beside it:
+ * One range of addresses, used from the front. Four tables lie beside it:
  *     granules   a byte for each 16 bytes (8 with SPANGC_MIN_ALIGN=8): the span class if an
  *                allocated block starts there, else 0. The truth about what is allocated.
+ *     page_class the class of the span on each page (of a large span, its first): a small table
+ *                that stays in the cache where the granules may not
  *     page_span  the span of each page; of a large span's whole arenas, arena_span instead
  *     pages      which pages are free (pages.h)
  */
@@ -24,6 +26,7 @@ struct heap {
 	/* Granules of the accessible heap if the hot path may use them, else 0. */
 	_Atomic size_t hot_granules;
 	_Atomic size_t nbytes;                  /* accessible heap, from base */
+	_Atomic uint8_t *page_class;            /* of the span there: what its granules hold */
 	struct span *_Atomic *page_span;
 	struct span *_Atomic *arena_span;
 	const struct sizeclass_set *classes;
@@ -32,7 +35,7 @@ struct heap {
 	/* LOCK_PAGES. */
 	_Alignas(CACHE_LINE) struct lock lock;
 	struct os_region region;
-	struct meta_table granule_table, page_table, chunk_table, arena_table;
+	struct meta_table granule_table, class_table, page_table, chunk_table, arena_table;
 	struct pages pages;
 	struct span *unused_spans;
 	struct span_block *_Atomic span_blocks; /* all records ever made; read without the lock */

@@ -5,14 +5,16 @@
  * 256 KiB usually take no shared lock.
  *
  * Growing: first in place; then pages move by mremap instead of being copied, from MOVE_MIN_BYTES
- * on. Each moved block may cost the kernel two more mappings until it is freed (os_renew() undoes
- * that), and a process has 65,530, hence MOVED_MAX.
+ * on. Each moved block may cost the kernel two more mappings, and a process has 65,530. os_renew()
+ * undoes that, but drops the pages, which the next block would have to fault in again: so the first
+ * MOVED_KEPT blocks keep theirs when freed, later ones are renewed, and MOVED_MAX is the end.
  *
  * Invariant: the granule of a large block's first page holds SIZECLASS_LARGE exactly while the
  * block is allocated; its span is SPAN_LARGE from before that until after.
  */
 #include "core/large.h"
 
+#include "core/block.h"
 #include "core/cache.h"
 #include "core/heap.h"
 #include "core/os.h"
@@ -20,9 +22,10 @@
 #include <string.h>
 
 #define MOVE_MIN_BYTES KIB(256)
+#define MOVED_KEPT 2048
 #define MOVED_MAX 4096
 
-/* Blocks alive whose pages were moved. */
+/* Ranges of pages that were moved and not renewed. */
 static _Atomic int nmoved;
 
 static page_idx pages_for(size_t nbytes)
@@ -132,13 +135,19 @@ static void count_moved(int change)
 	atomic_fetch_add_explicit(&nmoved, change, memory_order_relaxed);
 }
 
+static bool is_renewed(const struct span *s)
+{
+	/* relaxed: as in count_moved(). */
+	return s->was_moved && atomic_load_explicit(&nmoved, memory_order_relaxed) > MOVED_KEPT;
+}
+
 /* Gives back the last pages of `s`; its npages is the caller's to set. */
 static void give_tail(struct spanset *set, const struct span *s, page_idx npages)
 {
 	page_idx first = heap_page(s->base) + s->npages - npages;
 	enum pages_kind kind = PAGES_DIRTY;
 
-	if (s->was_moved && !os_renew(heap_address(first), (size_t)npages << PAGE_SHIFT))
+	if (is_renewed(s) && !os_renew(heap_address(first), (size_t)npages << PAGE_SHIFT))
 		kind = PAGES_CLEAN;
 	heap_give_pages(set ? &set->pages : NULL, first, npages, kind);
 }
@@ -148,7 +157,7 @@ static void drop(struct span *s)
 	struct spanset *set = cache_lock_spans();
 
 	give_tail(set, s, s->npages);
-	if (s->was_moved)
+	if (is_renewed(s))
 		count_moved(-1);
 	spanset_drop_record(set, s);
 	cache_unlock_spans(set);
@@ -215,10 +224,15 @@ void *large_resize(void *p, size_t nbytes)
 		shrink(s, npages);
 		return p;
 	}
-	if (grow_in_place(s, npages))
+	size_t grown = block_grown(large_usable(s), nbytes);
+
+	if (grow_in_place(s, pages_for(grown)) || grow_in_place(s, npages))
 		return p;
 
-	struct span *to = alloc_span(nbytes, 1, &run);
+	struct span *to = alloc_span(grown, 1, &run);
+
+	if (!to)
+		to = alloc_span(nbytes, 1, &run);
 
 	if (!to)
 		return NULL;

@@ -263,7 +263,7 @@ size_t scavenge_span(struct span *s)
 	size_t nbytes = 0;
 
 	/* Nothing new since last time, or slots were taken again and touched their pages. */
-	if (!is_enabled() || s->nfree == s->nfree_trimmed)
+	if (knobs.madvise == KNOB_MADVISE_NONE || s->nfree == s->nfree_trimmed)
 		return 0;
 	for (unsigned from = 0, to; from < s->nslots; from = to + 1) {
 		for (to = from; to < s->nslots && is_free_slot(s, to); to++)
@@ -318,9 +318,10 @@ static size_t tidy(bool is_forced)
 
 size_t scavenge_all(void)
 {
-	size_t nbytes = tidy(true);
+	/* Twice: news may be passed on to an owner that was tidied before. */
+	size_t nbytes = tidy(true) + tidy(true);
 
-	if (is_enabled() || knobs.madvise != KNOB_MADVISE_NONE)
+	if (knobs.madvise != KNOB_MADVISE_NONE)
 		nbytes += release(heap_now() + 1, SIZE_MAX, UINT64_MAX);
 	return nbytes;
 }
@@ -334,20 +335,26 @@ static void round_inline(void)
 	size_t excess = excess_bytes();
 
 	heap_leave(&saved);
+	tidy(excess > 0);
 	if (excess || knobs.release_delay_ms == 0) {
 		release(heap_now() + 1, excess ? excess : SIZE_MAX, UINT64_MAX);
 		return;
 	}
-	tidy(false);
 	release(heap_now() - delay_ticks(), SIZE_MAX, period_ms() * 1000 / 100);
+}
+
+void scavenge_poll_due(void)
+{
+	/* relaxed, both: late is as good; an exchange so that one thread acts. */
+	if (unlikely(atomic_load_explicit(&scavenge_is_due, memory_order_relaxed))
+	    && atomic_exchange_explicit(&scavenge_is_due, false, memory_order_relaxed))
+		round_inline();
 }
 
 void scavenge_act(const void *caller)
 {
-	/* relaxed, all: late is as good; an exchange so that one thread acts. */
-	if (atomic_load_explicit(&scavenge_is_due, memory_order_relaxed)
-	    && atomic_exchange_explicit(&scavenge_is_due, false, memory_order_relaxed))
-		round_inline();
+	scavenge_poll_due();
+	/* relaxed, both: as above. */
 	if (atomic_load_explicit(&scavenge_is_help_wanted, memory_order_relaxed)
 	    && atomic_exchange_explicit(&scavenge_is_help_wanted, false, memory_order_relaxed)
 	    && hooks.start_helper && !hooks.start_helper(caller))

@@ -44,6 +44,9 @@ void scavenge_tick(void);
 /* Acts on the flags; `caller` is where the program called from. ctx: alloc, no lock held */
 COLD void scavenge_act(const void *caller);
 
+/* The part that starts no thread. ctx: alloc, no lock held */
+void scavenge_poll_due(void);
+
 static inline void scavenge_poll(const void *caller)
 {
 	/* relaxed: late is as good. */

@@ -106,10 +106,11 @@ int span_put_range(struct span *s, unsigned first, unsigned n)
 
 uint64_t span_put_remote(struct span *s, unsigned word, uint64_t bits)
 {
-	/* release: the callers' last stores into the objects come before their reuse. Pairs with
-	 * the acquire exchange in span_harvest(). */
+	/* seq_cst: the callers' last stores into the objects come before their reuse (pairs with
+	 * the exchange in span_harvest()); and before the look at has_news in spanset.c's
+	 * notify(), the other variable. */
 	uint64_t old = atomic_fetch_or_explicit(&s->freed_remote[word], bits,
-	                                        memory_order_release);
+	                                        memory_order_seq_cst);
 	return old & bits;
 }
 
@@ -119,11 +120,11 @@ void *span_harvest(struct span *s)
 
 	s->word = 0;
 	for (unsigned w = 0; w < s->nwords; w++) {
-		/* relaxed peek: an exchange takes the line even when it is empty. A free missed
-		 * here is found by the next harvest: its has_news is set after it. */
-		if (!atomic_load_explicit(&s->freed_remote[w], memory_order_relaxed))
+		/* A peek, because an exchange takes the line even when it is empty. seq_cst: after
+		 * has_news was cleared; see notify() in spanset.c. */
+		if (!atomic_load_explicit(&s->freed_remote[w], memory_order_seq_cst))
 			continue;
-		/* acquire: pairs with the release in span_put_remote(). */
+		/* acquire: pairs with the fetch_or in span_put_remote(). */
 		uint64_t got = atomic_exchange_explicit(&s->freed_remote[w], 0,
 		                                        memory_order_acquire);
 		uint64_t both = got & s->free[w];
@@ -138,7 +139,8 @@ void *span_harvest(struct span *s)
 
 bool span_has_remote(const struct span *s)
 {
-	for (unsigned w = 0; w < s->nwords; w++) {
+	/* All words: the record may be turning into another span's. */
+	for (unsigned w = 0; w < SIZECLASS_MAX_WORDS; w++) {
 		/* acquire: sees what the has_news exchange before this call made visible. */
 		if (atomic_load_explicit(&s->freed_remote[w], memory_order_acquire))
 			return true;

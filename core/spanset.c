@@ -230,6 +230,10 @@ unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned wan
 /* A wholly free span, in no list. */
 static void keep(struct spanset *set, struct span *s)
 {
+	if (set == &central) {                  /* nobody's: for everybody */
+		give_span(set, s);
+		return;
+	}
 	s->place = SPAN_VACANT;
 	s->next = set->vacant[s->class];
 	set->vacant[s->class] = s;
@@ -238,6 +242,13 @@ static void keep(struct spanset *set, struct span *s)
 	if (set->npages_vacant > SPANSET_VACANT_PAGES)
 		spanset_give_vacant(set, SPANSET_VACANT_PAGES / 2);
 	scavenge_expect((size_t)set->npages_vacant << PAGE_SHIFT);
+}
+
+static void note_twice(struct spanset *set, void *slot)
+{
+	/* relaxed: to be reported by whoever sees it. */
+	if (unlikely(slot != NULL))
+		atomic_store_explicit(&set->twice, slot, memory_order_relaxed);
 }
 
 /* Slots of `s` became free: is it in the right list still? */
@@ -270,9 +281,12 @@ static void push_news(struct spanset *set, struct span *s)
 /* Tells the owner of `s` that strangers freed slots in it. ctx: any, signal. Lock-free. */
 static void notify(struct span *s)
 {
-	/* acq_rel: our bits are set before it. It reads true only if the span is in a list whose
-	 * reader has yet to clear it (read_news()), and that reader then sees our bits. */
-	while (!atomic_exchange_explicit(&s->has_news, true, memory_order_acq_rel)) {
+	/* It reads true only if the span is in a list whose reader has yet to clear it
+	 * (read_news()), and that reader then sees our bits. */
+	/* seq_cst: orders the look after the bits of span_put_remote(), against read_news(), which
+	 * clears has_news before it looks at the bits. */
+	while (!atomic_load_explicit(&s->has_news, memory_order_seq_cst)
+	       && !atomic_exchange_explicit(&s->has_news, true, memory_order_seq_cst)) {
 		struct spanset *owner = owner_of(s);
 
 		if (owner) {
@@ -288,18 +302,15 @@ static void notify(struct span *s)
 
 static void read_news(struct spanset *set, struct span *s)
 {
-	/* acq_rel: pairs with the exchange in notify(). */
-	atomic_exchange_explicit(&s->has_news, false, memory_order_acq_rel);
+	/* seq_cst: before the look at the bits; see notify(). */
+	atomic_exchange_explicit(&s->has_news, false, memory_order_seq_cst);
 	if (owner_of(s) != set) {
 		if (span_has_remote(s))
 			notify(s);
 		return;
 	}
 
-	void *twice = span_harvest(s);
-
-	if (unlikely(twice != NULL))
-		set->twice = twice;
+	note_twice(set, span_harvest(s));
 	settle(set, s);
 }
 
@@ -342,7 +353,7 @@ static void put_bits_strange(struct spanset *set, struct span *s, unsigned word,
 	uint64_t both = span_put_remote(s, word, bits);
 
 	if (unlikely(both))
-		set->twice = span_slot_address(s, word * 64 + bit_first(both));
+		note_twice(set, span_slot_address(s, word * 64 + bit_first(both)));
 	notify(s);
 }
 
@@ -368,7 +379,7 @@ static void put_own(struct spanset *set, struct put put)
 	struct span *s = put.span;
 
 	if (unlikely(!span_put(s, put.slot)))
-		set->twice = span_slot_address(s, put.slot);
+		note_twice(set, span_slot_address(s, put.slot));
 	if (unlikely(s->place == SPAN_FULL || s->nfree == s->nslots))
 		settle(set, s);
 }
@@ -383,7 +394,9 @@ static void put_scattered(struct spanset *set, void **slots, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		put[i] = locate(slots[i]);
 	for (unsigned i = 0; i < n;) {
-		if (likely(spanset_owns(set, put[i].span)))
+		if (unlikely(put[i].slot >= put[i].span->nslots))
+			note_twice(set, slots[i++]);    /* freed twice, its span is no more */
+		else if (likely(spanset_owns(set, put[i].span)))
 			put_own(set, put[i++]);
 		else
 			i += put_strange(set, put + i, n - i);
@@ -407,16 +420,16 @@ static unsigned put_run(struct spanset *set, void **slots, unsigned n, bool is_r
 	struct span *s = put.span;
 	unsigned room = is_rising ? s->nslots - put.slot : put.slot + 1u;
 
-	if (n > room)
-		n = room;
-	if (unlikely(!spanset_owns(set, s))) {
-		put_bits_strange(set, s, put.slot / 64, UINT64_C(1) << put.slot % 64);
+	if (unlikely(put.slot >= s->nslots || !spanset_owns(set, s))) {
+		put_scattered(set, slots, 1);
 		return 1;
 	}
+	if (n > room)
+		n = room;
 	int twice = span_put_range(s, is_rising ? put.slot : put.slot + 1 - n, n);
 
 	if (unlikely(twice >= 0))
-		set->twice = span_slot_address(s, (unsigned)twice);
+		note_twice(set, span_slot_address(s, (unsigned)twice));
 	if (unlikely(s->place == SPAN_FULL || s->nfree == s->nslots))
 		settle(set, s);
 	return n;
@@ -456,6 +469,10 @@ void spanset_put(struct spanset *set, class_idx c, void **slots, unsigned n)
 bool spanset_put_remote(void *slot)
 {
 	struct put put = locate(slot);
+
+	if (put.slot >= put.span->nslots)
+		return false;
+
 	bool is_sound = !span_put_remote(put.span, put.slot / 64, UINT64_C(1) << put.slot % 64);
 
 	notify(put.span);
@@ -518,6 +535,8 @@ size_t spanset_tidy(struct spanset *set, bool with_trim)
 
 void spanset_verify(const struct spanset *set)
 {
+	page_idx npages = 0;
+
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
 		const struct span *s = set->current[c];
 
@@ -532,6 +551,8 @@ void spanset_verify(const struct spanset *set)
 		for (s = set->vacant[c]; s; s = s->next) {
 			check(s->place == SPAN_VACANT && s->class == c && owner_of(s) == set);
 			check(s->nfree == s->nslots);
+			npages += s->npages;
 		}
 	}
+	check(npages == set->npages_vacant);
 }

@@ -27,7 +27,7 @@ struct spanset {
 	uint32_t idle_since;                    /* heap_now() when it last saw them differ */
 	bool     is_aged;                       /* pages given back now count as long free */
 	bool     is_tidy;                       /* the scavenger tidied it, and no batch since */
-	void    *twice;                         /* a slot found to be freed twice, to be reported */
+	void    *_Atomic twice;                 /* a slot found to be freed twice, to be reported */
 	struct span *current[SIZECLASS_NALL];   /* slots are taken from this one */
 	struct span *partial[SIZECLASS_NALL];
 	struct span *vacant[SIZECLASS_NALL];    /* wholly free, kept for the class */
@@ -46,7 +46,7 @@ struct spanset {
 /* Pages in vacant spans of all sets; a hint. */
 extern _Atomic page_idx spanset_npages_vacant;
 
-#define SPANSET_PUT_MAX 63
+#define SPANSET_PUT_MAX 127
 
 /* Takes 1 to `want` slots of class `c` into top[0], top[-1], ... 0: no memory.
  * ctx: alloc, owner's lock */

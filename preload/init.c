@@ -20,6 +20,7 @@
 #include "core/verify.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -162,14 +163,28 @@ static void start_once(void)
 /* core's table is filled before any constructor, by the loader. */
 struct hooks hooks = { .start = start_once };
 
+/* A program at a fixed address that takes a function's address has an entry of its own for it,
+ * which is found in our place and leads to us: its symbol has a value but no definition. */
+static bool is_entry(const void *address)
+{
+	const ElfW(Sym) *symbol = NULL;
+	Dl_info info;
+
+	return address && dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol
+	       && symbol->st_shndx == SHN_UNDEF;
+}
+
 /* A program with some functions of a malloc of its own, and ours for the rest, would free blocks
  * of one with the other. */
 static void check_takeover(void)
 {
 	unsigned nours = 0, n = 0;
 
-	for (const struct own_function *f = malloc_family; f->name; f++, n++)
-		nours += find(RTLD_DEFAULT, f->name) == f->address;
+	for (const struct own_function *f = malloc_family; f->name; f++, n++) {
+		const void *found = find(RTLD_DEFAULT, f->name);
+
+		nours += found == f->address || is_entry(found);
+	}
 	if (nours > 0 && nours < n)
 		stand_down("the program has a part of a malloc of its own");
 }

@@ -18,11 +18,6 @@
 #include <malloc.h>
 #include <string.h>
 
-/* realloc of a growing block of this size and up asks for the next power of two, so that growth
- * in steps costs few moves; the pages beyond what is used are never touched. */
-#define GROW_DOUBLING_MIN KIB(12)
-#define GROW_DOUBLING_MAX MIB(8)
-
 /* Addresses that stay ours if the program defines the names too. */
 #define own(name) \
 	extern __typeof__(name) own_##name __attribute__((alias(#name), visibility("hidden"), copy(name)))
@@ -104,13 +99,7 @@ EXPORT void *calloc(size_t n, size_t size)
 
 static void *move(void *p, const struct block *b, size_t nbytes)
 {
-	size_t asked = nbytes;
-
-	if (nbytes > b->usable && b->usable >= GROW_DOUBLING_MIN && nbytes > SIZECLASS_MAX
-	    && nbytes <= GROW_DOUBLING_MAX)
-		asked = (size_t)1 << (64 - __builtin_clzl(nbytes - 1));
-
-	void *to = malloc(asked);
+	void *to = malloc(nbytes > b->usable ? block_grown(b->usable, nbytes) : nbytes);
 
 	if (!to)
 		return NULL;
@@ -133,8 +122,10 @@ static void *resize(void *p, size_t nbytes, const char *call, const void *caller
 		cache_free_block(p, b.class, call, caller);
 		return NULL;
 	}
+	if (block_keeps(&b, nbytes))
+		return p;
 	if (b.class != SIZECLASS_LARGE || nbytes <= SIZECLASS_MAX)
-		return block_keeps(&b, nbytes) ? p : move(p, &b, nbytes);
+		return move(p, &b, nbytes);
 	if (nbytes > PTRDIFF_MAX)
 		return no_memory();
 
@@ -146,7 +137,15 @@ static void *resize(void *p, size_t nbytes, const char *call, const void *caller
 
 EXPORT void *realloc(void *p, size_t nbytes)
 {
-	return p ? resize(p, nbytes, "realloc", __builtin_return_address(0)) : malloc(nbytes);
+	if (unlikely(!p))
+		return malloc(nbytes);
+
+	size_t usable = cache_slot_bytes(p);
+
+	/* Half of all calls of programs that grow something: block_keeps() for slots. */
+	if (likely(nbytes <= usable && nbytes > usable / 2))
+		return p;
+	return resize(p, nbytes, "realloc", __builtin_return_address(0));
 }
 
 EXPORT void *reallocarray(void *p, size_t n, size_t size)

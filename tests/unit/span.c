@@ -95,7 +95,7 @@ ParameterizedTest(unsigned *nslots, span, takes_back_all_slots_in_any_way)
 		if (slot % 2)
 			cr_assert(span_put(&s, slot));
 		else
-			cr_assert(span_put_remote(&s, slot / 64, UINT64_C(1) << slot % 64));
+			cr_assert_eq(span_put_remote(&s, slot / 64, UINT64_C(1) << slot % 64), 0);
 	}
 	span_verify(&s);
 	cr_assert_null(span_harvest(&s));
@@ -134,6 +134,27 @@ Test(span, a_slot_put_twice_is_refused_and_counted_once, .init = fresh_all_taken
 	span_verify(&s);
 }
 
+Test(span, a_range_is_put_across_words, .init = fresh_all_taken)
+{
+	cr_assert_eq(span_put_range(&s, 60, 70), -1);
+	cr_assert_eq(s.nfree, 70);
+	cr_assert_eq(s.word, 0, "the next slots come from there");
+	span_verify(&s);
+	cr_assert_eq(take(130), 70);
+	cr_assert_eq(span_slot(&s, (uintptr_t)slots[0]), 60);
+	cr_assert_eq(span_slot(&s, (uintptr_t)slots[69]), 129);
+}
+
+Test(span, of_a_range_the_slot_put_before_is_named, .init = fresh_all_taken)
+{
+	cr_assert(span_put(&s, 66));
+	cr_assert_eq(span_put_range(&s, 2, 100), 66);
+	cr_assert_eq(s.nfree, 100);
+	cr_assert_eq(span_put_range(&s, 0, 3), 2);
+	cr_assert_eq(s.nfree, 102);
+	span_verify(&s);
+}
+
 Test(span, a_slot_never_handed_out_is_refused, .init = fresh)
 {
 	cr_assert_not(span_put(&s, 0));
@@ -142,18 +163,18 @@ Test(span, a_slot_never_handed_out_is_refused, .init = fresh)
 
 Test(span, a_slot_freed_twice_by_strangers_is_refused, .init = fresh_all_taken)
 {
-	cr_assert(span_put_remote(&s, 1, 1 << 7));
-	cr_assert_not(span_put_remote(&s, 1, 1 << 7));
-	cr_assert(span_put_remote(&s, 0, 1 << 7), "the same bit of another word");
+	cr_assert_eq(span_put_remote(&s, 1, 1 << 7), 0);
+	cr_assert_eq(span_put_remote(&s, 1, 1 << 7), 1 << 7);
+	cr_assert_eq(span_put_remote(&s, 0, 1 << 7), 0, "the same bit of another word");
 	cr_assert_null(span_harvest(&s), "once refused, it is free once");
 	cr_assert_eq(s.nfree, 2);
 	span_verify(&s);
 }
 
-Test(span, a_run_with_one_slot_freed_before_is_refused, .init = fresh_all_taken)
+Test(span, of_a_run_the_slots_freed_before_are_named, .init = fresh_all_taken)
 {
-	cr_assert(span_put_remote(&s, 0, 0xf0));
-	cr_assert_not(span_put_remote(&s, 0, 0x1f));
+	cr_assert_eq(span_put_remote(&s, 0, 0xf0), 0);
+	cr_assert_eq(span_put_remote(&s, 0, 0x3f), 0x30);
 	span_harvest(&s);
 	cr_assert_eq(s.nfree, 8);
 }
@@ -161,7 +182,7 @@ Test(span, a_run_with_one_slot_freed_before_is_refused, .init = fresh_all_taken)
 Test(span, a_slot_freed_here_and_elsewhere_is_named_by_harvest, .init = fresh_all_taken)
 {
 	cr_assert(span_put(&s, 70));
-	cr_assert(span_put_remote(&s, 1, 1 << 5 | 1 << 6));
+	cr_assert_eq(span_put_remote(&s, 1, 1 << 5 | 1 << 6), 0);
 	cr_assert_eq((uintptr_t)span_harvest(&s), BASE + 70 * SLOT_BYTES);
 	cr_assert_eq(s.nfree, 2, "70 once, and 69");
 	span_verify(&s);
@@ -171,7 +192,7 @@ Test(span, strangers_frees_wait_for_harvest, .init = fresh_all_taken)
 {
 	cr_assert_not(span_has_remote(&s));
 	cr_assert_null(span_harvest(&s));
-	cr_assert(span_put_remote(&s, 2, 2));
+	cr_assert_eq(span_put_remote(&s, 2, 2), 0);
 	cr_assert(span_has_remote(&s), "in the last word");
 	cr_assert_eq(take(1), 0);
 	cr_assert_null(span_harvest(&s));
@@ -197,6 +218,12 @@ Test(span, every_address_of_a_slot_belongs_to_it)
 }
 
 /* --- span_verify() sees each invariant broken --- */
+
+Test(span, verify_sees_a_free_slot_in_a_word_passed, .init = fresh, .signal = SIGABRT)
+{
+	s.word = 1;
+	span_verify(&s);
+}
 
 Test(span, verify_counts_the_free_slots, .init = fresh, .signal = SIGABRT)
 {

@@ -40,7 +40,7 @@ static void put_all(struct spanset *set, void **at, unsigned n)
 {
 	for (unsigned here; n; at += here, n -= here) {
 		here = n < SPANSET_PUT_MAX ? n : SPANSET_PUT_MAX;
-		spanset_put(set, at, here);
+		spanset_put(set, C, at, here);
 	}
 }
 

@@ -228,7 +228,7 @@ Test(verify, lost_pages_are_found, .init = alone, .signal = SIGABRT)
 {
 	struct run run;
 
-	cr_assert(heap_take_pages(NULL, 5, 1, &run));
+	cr_assert(heap_take_pages(NULL, 5, 1, true, &run));
 	verify_all();
 }
 

@@ -1,0 +1,39 @@
+/* fixed_address.c: a program linked to a fixed address that takes the addresses of malloc and free
+ * has entries of its own for them, which any look-up by name finds in the library's place. They
+ * lead to the library all the same: no half takeover.
+ */
+#include "tests/process/build_and_run.h"
+
+static const char text[] =
+	"#include <malloc.h>\n"
+	"#include <stdlib.h>\n"
+	"#include <string.h>\n"
+	"void *(*volatile get)(size_t);\n"
+	"void (*volatile put)(void *);\n"
+	"int main(void)\n"
+	"{\n"
+	"	get = malloc;\n"
+	"	put = free;\n"
+	"	for (size_t nbytes = 1; nbytes < 1 << 20; nbytes *= 2) {\n"
+	"		put(realloc(get(nbytes), nbytes * 3));\n"
+	"		free(memset(memalign(64, nbytes), 1, nbytes));\n"
+	"	}\n"
+	"	return malloc_usable_size(get(33)) == 48 ? 0 : 3;\n"
+	"}\n";
+
+int main(void)
+{
+	struct built b;
+	struct outcome o;
+	bool is_built = build(&b, text, "-no-pie", "-fno-pic");
+
+	if (is_built) {
+		char *argv[] = { b.program, NULL };
+		run_program(&o, argv, NULL);
+	}
+	remove_built(&b);
+	if (!is_built)
+		SKIP("no compiler for programs at a fixed address here");
+	CHECKF(ended_well(&o) && o.nlines == 0, "%x %s", (unsigned)o.status, o.err);
+	return 0;
+}
