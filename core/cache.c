@@ -6,14 +6,14 @@
  * is not: a signal handler never wants its own thread's.
  *
  * Magazine sizes: a class begins with 8 slots and doubles at each refill up to the table's
- * capacity, 127 or 64 KiB (127 was 5 to 7 % faster than 63 on 10,000 blocks of mixed sizes, 255 no
+ * capacity, 127 or 16 KiB (127 was 5 to 7 % faster than 63 on 10,000 blocks of mixed sizes, 255 no
  * more; 31 was 10 % slower). A full magazine gives back its older half, 64, and a refill takes one
  * less: with equal numbers a batch of, say, 50 could go on for ever refilling and flushing in every
  * round. Giving each slot back to its span directly when the magazine is full was tried: 1.7 times
  * slower on batches of 1000. When 96 KiB of a class went back without a refill, the thread is giving
- * up memory: its magazine gives back everything whenever 16 are in it, so that a thread that freed
- * all in random order and goes idle pins few os pages (8 threads with 29 MB each: 28 % stayed
- * resident without this).
+ * up memory: its magazine gives back everything whenever 12 slots or 16 KiB are in it, so that a
+ * thread that freed all in random order and goes idle pins few os pages (8 threads with 29 MB each:
+ * 28 % stayed resident without this, 8 % do with it).
  *
  * Magazines are rearranged under the cache's lock, so that whoever gets the lock in the child of a
  * fork finds them whole.
@@ -37,7 +37,8 @@
 
 #define LAST (MAGAZINE_SLOTS - 1)
 #define CAP_FIRST 8
-#define CAP_SHRUNK 16
+#define SHRUNK_SLOTS 12
+#define SHRUNK_BYTES KIB(16)
 #define SHRINK_BYTES KIB(96)
 #define REFILL_SLOTS 63
 
@@ -277,6 +278,14 @@ static bool is_giving_up(struct cache *k, class_idx c, unsigned nslots)
 	return k->nbytes_freed[c] >= SHRINK_BYTES;
 }
 
+static unsigned shrunk_cap(class_idx c, unsigned cap)
+{
+	unsigned fit = (unsigned)(SHRUNK_BYTES / heap.classes->class[c].slot_bytes);
+
+	fit = fit < SHRUNK_SLOTS ? fit : SHRUNK_SLOTS;
+	return cap < fit ? cap : fit < 2 ? 2 : fit;
+}
+
 /* Makes room in the full magazine of class c. */
 static void make_room(struct cache *k, class_idx c)
 {
@@ -286,13 +295,18 @@ static void make_room(struct cache *k, class_idx c)
 	biased_enter(&k->lock);
 	if (unlikely(is_giving_up(k, c, nput))) {
 		spanset_put(&k->spans, c, oldest, n);
-		set_cap(k, c, n < CAP_SHRUNK ? n : CAP_SHRUNK);
+		set_cap(k, c, shrunk_cap(c, n));
 	} else {
 		spanset_put(&k->spans, c, oldest, nput);
 		memmove(oldest, oldest + nput, (n - nput) * sizeof *oldest);
 		k->mags.top[c] -= nput;
 	}
 	biased_leave(&k->lock);
+	/* Its owner may be idle for good: who will give it back? */
+	if (unlikely(k->spans.nbytes_strange >= SCAVENGE_HELPER_BYTES)) {
+		k->spans.nbytes_strange = 0;
+		scavenge_expect(SCAVENGE_HELPER_BYTES);
+	}
 }
 
 /* Frees the slot p with the magazines `m` of this mode in hand; its granule is clear. */

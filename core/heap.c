@@ -156,6 +156,21 @@ static bool grow(page_idx npages, page_idx align_pages)
 	return (step > need && grow_by(step)) || grow_by(need);
 }
 
+void heap_unreserve(void)
+{
+	struct sigmask saved;
+
+	heap_enter(&saved);
+	/* relaxed: only the holder of LOCK_PAGES writes it. */
+	os_unreserve(&heap.region, atomic_load_explicit(&heap.nbytes, memory_order_relaxed));
+	meta_table_unreserve(&heap.granule_table);
+	meta_table_unreserve(&heap.class_table);
+	meta_table_unreserve(&heap.page_table);
+	meta_table_unreserve(&heap.chunk_table);
+	meta_table_unreserve(&heap.arena_table);
+	heap_leave(&saved);
+}
+
 static void note_taken(void)
 {
 	page_idx used = heap.pages.npages - heap.pages.nfree;

@@ -47,6 +47,10 @@ extern struct heap heap;
 /* Reserves address space; reads no knob but min_align. False: none to be had. ctx: init */
 bool heap_init(void);
 
+/* Gives up the addresses that the heap and its tables do not use yet, for a program that limits its
+ * own address space: from now on they are mapped as needed. ctx: any */
+void heap_unreserve(void);
+
 /* Pages of the heap, taken. */
 struct run {
 	page_idx first;

@@ -86,6 +86,11 @@ bool meta_table_cover(struct meta_table *t, size_t nbytes, const char *name)
 	return true;
 }
 
+void meta_table_unreserve(struct meta_table *t)
+{
+	os_unreserve(&t->region, t->committed);
+}
+
 size_t meta_bytes(void)
 {
 	/* relaxed: a figure for statistics. */

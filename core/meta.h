@@ -25,6 +25,9 @@ void meta_table_init(struct meta_table *t, struct os_region *space, size_t nbyte
 /* The first `nbytes` are accessible. False: the kernel refused. ctx: alloc, LOCK_PAGES */
 bool meta_table_cover(struct meta_table *t, size_t nbytes, const char *name);
 
+/* Gives up the addresses that are not covered yet: os_unreserve(). ctx: any, LOCK_PAGES */
+void meta_table_unreserve(struct meta_table *t);
+
 /* Bytes of metadata accessible so far. ctx: any */
 size_t meta_bytes(void);
 

@@ -27,6 +27,10 @@ int os_reserve(struct os_region *r, size_t nbytes, size_t min_bytes, size_t alig
  * forbids it, EEXIST where somebody else mapped it first. ctx: alloc */
 int os_commit(const struct os_region *r, uintptr_t addr, size_t nbytes);
 
+/* Unmaps what is behind the first `used` bytes of the region; os_commit() maps it again piece by
+ * piece, if nobody else took the addresses. ctx: any */
+void os_unreserve(struct os_region *r, size_t used);
+
 /* Fresh zeroed memory anywhere. NULL: refused. ctx: alloc */
 void *os_map(size_t nbytes);
 

@@ -171,6 +171,13 @@ int os_commit(const struct os_region *r, uintptr_t addr, size_t nbytes)
 	return error;
 }
 
+void os_unreserve(struct os_region *r, size_t used)
+{
+	if (r->is_mapped)
+		unmap(r->base + used, r->nbytes - used);
+	r->is_mapped = false;
+}
+
 void *os_map(size_t nbytes)
 {
 	return map(0, nbytes, RW, 0);

@@ -20,6 +20,7 @@
 
 #include "core/cache.h"
 #include "core/central.h"
+#include "core/knobs.h"
 #include "core/scavenge.h"
 #include "core/sigmask.h"
 
@@ -230,7 +231,8 @@ unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned wan
 /* A wholly free span, in no list. */
 static void keep(struct spanset *set, struct span *s)
 {
-	if (set == &central) {                  /* nobody's: for everybody */
+	/* Nobody's is for everybody; and free memory may not wait if the user said so. */
+	if (set == &central || !knobs.release_delay_ms || knobs.memory_limit_bytes != KNOB_OFF) {
 		give_span(set, s);
 		return;
 	}
@@ -238,10 +240,12 @@ static void keep(struct spanset *set, struct span *s)
 	s->next = set->vacant[s->class];
 	set->vacant[s->class] = s;
 	set->npages_vacant += s->npages;
-	atomic_fetch_add_explicit(&spanset_npages_vacant, s->npages, memory_order_relaxed);
+	page_idx nall = s->npages + atomic_fetch_add_explicit(&spanset_npages_vacant, s->npages,
+	                                                      memory_order_relaxed);
+
 	if (set->npages_vacant > SPANSET_VACANT_PAGES)
 		spanset_give_vacant(set, SPANSET_VACANT_PAGES / 2);
-	scavenge_expect((size_t)set->npages_vacant << PAGE_SHIFT);
+	scavenge_expect((size_t)nall << PAGE_SHIFT);
 }
 
 static void note_twice(struct spanset *set, void *slot)
@@ -351,6 +355,8 @@ static struct put locate(const void *p)
 static void put_bits_strange(struct spanset *set, struct span *s, unsigned word, uint64_t bits)
 {
 	uint64_t both = span_put_remote(s, word, bits);
+
+	set->nbytes_strange += bit_count(bits) * s->slot_bytes;
 
 	if (unlikely(both))
 		note_twice(set, span_slot_address(s, word * 64 + bit_first(both)));

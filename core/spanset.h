@@ -27,6 +27,7 @@ struct spanset {
 	uint32_t idle_since;                    /* heap_now() when it last saw them differ */
 	bool     is_aged;                       /* pages given back now count as long free */
 	bool     is_tidy;                       /* the scavenger tidied it, and no batch since */
+	size_t   nbytes_strange;                /* put into other sets' spans, since the last look */
 	void    *_Atomic twice;                 /* a slot found to be freed twice, to be reported */
 	struct span *current[SIZECLASS_NALL];   /* slots are taken from this one */
 	struct span *partial[SIZECLASS_NALL];

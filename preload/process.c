@@ -1,15 +1,20 @@
 /* process.c: calls of the program that would go wrong with a malloc that is not libc's.
  *
  *     dlopen          RTLD_DEEPBIND would bind a plugin to libc's malloc: the flag is dropped
+ *     setrlimit,      a limit on address space would count the heap's reservation: what is not
+ *     prlimit         used of it goes first
  *     unshare, setns  some of what they do needs a process with one thread: the helper leaves first
  */
 #include "preload/preload.h"
 
+#include "core/cache.h"
+#include "core/heap.h"
 #include "core/knobs.h"
 #include "core/report.h"
 
 #include <dlfcn.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,6 +36,49 @@ EXPORT void *dlopen(const char *file, int mode)
 	if (unlikely(mode & RTLD_DEEPBIND) && !next.malloc)
 		return dlopen_unbound(file, mode);
 	return next.dlopen(file, mode);
+}
+
+/* For this process, a finite limit? Then it must find the reservation gone. */
+static void before_limit(pid_t pid, int resource, const struct rlimit *limit)
+{
+	if (limit && resource == RLIMIT_AS && limit->rlim_cur != RLIM_INFINITY
+	    && (pid == 0 || pid == getpid()) && cache_is_started())
+		heap_unreserve();
+}
+
+/* What both names of libc's come to. */
+static int limit(pid_t pid, int resource, const struct rlimit *new, struct rlimit *old)
+{
+	before_limit(pid, resource, new);
+	return (int)syscall(SYS_prlimit64, pid, resource, new, old);
+}
+
+EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *new)
+{
+	return limit(0, (int)resource, new, NULL);
+}
+
+EXPORT int prlimit(pid_t pid, enum __rlimit_resource resource, const struct rlimit *new,
+                   struct rlimit *old)
+{
+	return limit(pid, (int)resource, new, old);
+}
+
+/* The same under the names that programs with 64-bit offsets use; <sys/resource.h> has them only for
+ * such programs. */
+EXPORT int set64(__rlimit_resource_t resource, const struct rlimit *new) __asm__("setrlimit64");
+EXPORT int prlimit_64(pid_t pid, enum __rlimit_resource resource, const struct rlimit *new,
+                      struct rlimit *old) __asm__("prlimit64");
+
+int set64(__rlimit_resource_t resource, const struct rlimit *new)
+{
+	return limit(0, (int)resource, new, NULL);
+}
+
+int prlimit_64(pid_t pid, enum __rlimit_resource resource, const struct rlimit *new,
+               struct rlimit *old)
+{
+	return limit(pid, (int)resource, new, old);
 }
 
 EXPORT int unshare(int flags)
