@@ -10,7 +10,7 @@
  * more; 31 was 10 % slower). A full magazine gives back its older half, 64, and a refill takes one
  * less: with equal numbers a batch of, say, 50 could go on for ever refilling and flushing in every
  * round. Giving each slot back to its span directly when the magazine is full was tried: 1.7 times
- * slower on batches of 1000. When 96 KiB of a class went back without a refill, the thread is giving
+ * slower on batches of 1000. When 96 KiB of a class went back without a refill, the thread gives
  * up memory: its magazine gives back everything whenever 12 slots or 16 KiB are in it, so that a
  * thread that freed all in random order and goes idle pins few os pages (8 threads with 29 MB each:
  * 28 % stayed resident without this, 8 % do with it).
@@ -358,7 +358,10 @@ void cache_free_slow(struct magazines *m, class_idx c, void *p, const void *call
 {
 	if (m != &cache_dummy)                  /* a handler may have attached the thread meanwhile */
 		cache_leave(&cache_tls.mags, m);
-	cache_free_block(p, c, "free", caller);
+	if (c == SIZECLASS_NONE)
+		cache_free_odd(p, caller);
+	else
+		cache_free_block(p, c, "free", caller);
 }
 
 void cache_free_odd(void *p, const void *caller)

@@ -97,14 +97,13 @@ SLOW void cache_free_slow(struct magazines *m, class_idx c, void *p, const void 
  * ctx: alloc */
 COLD void cache_free_odd(void *p, const void *caller);
 
-/* Allocates a block of at least nbytes <= SIZECLASS_MAX; what `slow` returns if the magazine is
+/* Allocates a block of class c, which is that of nbytes; what `slow` returns if the magazine is
  * empty: cache_alloc_slow() or a function around it, called last, so that nothing is saved for
  * after the call. ctx: alloc. No lock, no call, one branch that is expected. */
 typedef void *cache_slow_fn(struct magazines *m, size_t nbytes, const void *caller);
 
-HOT void *cache_alloc_or(size_t nbytes, cache_slow_fn *slow)
+HOT void *cache_alloc_or(class_idx c, size_t nbytes, cache_slow_fn *slow)
 {
-	class_idx c = sizeclass_of(nbytes);
 	struct magazines *m = cache_enter(&cache_tls.mags);
 	void **top = m->top[c];
 	void *p = *top;
@@ -119,39 +118,39 @@ HOT void *cache_alloc_or(size_t nbytes, cache_slow_fn *slow)
 	return p;
 }
 
+/* The same for any nbytes <= SIZECLASS_MAX. NULL: no memory. ctx: alloc */
 HOT void *cache_alloc(size_t nbytes)
 {
-	return cache_alloc_or(nbytes, cache_alloc_slow);
+	return cache_alloc_or(sizeclass_of(nbytes), nbytes, cache_alloc_slow);
 }
 
-/* The class of the block that starts at p, and its granule; SIZECLASS_NONE: cache_free_odd() knows
- * why. Rotating the offset puts misaligned, wild and NULL pointers above every granule. The class
- * comes from the small table of pages, so that what follows need not wait for the granule, which
- * may be far away (5 % on pairs and small batches). ctx: any. No call. */
-HOT class_idx cache_find(const void *p, _Atomic uint8_t **granule)
+/* Does a block start at p? Then its class and granule. Rotating the offset puts misaligned, wild
+ * and NULL pointers above every granule. The class comes from the small table of pages, so that what
+ * follows need not wait for the granule, which may be far away (5 % on pairs and small batches).
+ * True with class 0 on pages that never held a span: every table has an entry for it that leads to
+ * the slow half. ctx: any. No call. */
+HOT bool cache_find(const void *p, _Atomic uint8_t **granule, class_idx *c)
 {
 	uintptr_t offset = (uintptr_t)p - heap.base;
 	size_t g = offset >> 4 | offset << 60;
 
 	/* relaxed: whoever got p from malloc got what came before it. */
 	if (unlikely(g >= atomic_load_explicit(&heap.hot_granules, memory_order_relaxed)))
-		return SIZECLASS_NONE;
+		return false;
 	*granule = &heap.granules[g];
 	/* relaxed, both: the block's owner is alone in touching its granule; if the program frees it
 	 * twice at the same instant, spanset_put() finds out. */
-	class_idx c = atomic_load_explicit(&heap.page_class[offset >> PAGE_SHIFT],
-	                                   memory_order_relaxed);
-
-	return likely(atomic_load_explicit(*granule, memory_order_relaxed) == c) ? c
-	                                                                         : SIZECLASS_NONE;
+	*c = atomic_load_explicit(&heap.page_class[offset >> PAGE_SHIFT], memory_order_relaxed);
+	return atomic_load_explicit(*granule, memory_order_relaxed) == *c;
 }
 
 /* Bytes of the slot that starts at p; 0 if none does that this can tell. ctx: any. No call. */
 HOT size_t cache_slot_bytes(const void *p)
 {
 	_Atomic uint8_t *granule;
+	class_idx c;
 
-	return sizeclass_set16.class[cache_find(p, &granule)].slot_bytes;
+	return likely(cache_find(p, &granule, &c)) ? sizeclass_set16.class[c].slot_bytes : 0;
 }
 
 /* Frees any block, and finds out whether p is one. ctx: alloc. No lock, no call, branches that are
@@ -159,9 +158,9 @@ HOT size_t cache_slot_bytes(const void *p)
 HOT void cache_free(void *p)
 {
 	_Atomic uint8_t *granule;
-	class_idx c = cache_find(p, &granule);
+	class_idx c;
 
-	if (unlikely(!c)) {
+	if (unlikely(!cache_find(p, &granule, &c))) {
 		cache_free_odd(p, __builtin_return_address(0));
 		return;
 	}

@@ -11,7 +11,7 @@
  * Invariants:
  *   H1  tables cover [0, nbytes) before nbytes says so (grow());
  *   H2  granules of pages that are in no span are 0, so their memory may be discarded: a block's
- *       byte is cleared when it is freed (checked by heap_verify() in debug builds);
+ *       byte is cleared when it is freed (checked by verify_all());
  *   H3  an entry of page_span may be stale, its record never unmapped.
  */
 #include "core/heap.h"
@@ -42,7 +42,8 @@ static bool reserve_tables(size_t heap_bytes)
 	size_t granule_bytes = heap_bytes >> heap.granule_shift;
 	size_t chunk_bytes = (npages >> PAGES_CHUNK_SHIFT) * pages_chunk_bytes();
 	size_t arena_bytes = (heap_bytes >> ARENA_SHIFT) * sizeof(void *);
-	size_t total = granule_bytes + npages + npages * sizeof(void *) + chunk_bytes + arena_bytes + MIB(1);
+	size_t total = granule_bytes + npages * (1 + sizeof(void *)) + chunk_bytes + arena_bytes
+	               + MIB(1);
 	struct os_region space;
 
 	total = align_up(total, MIB(1));
@@ -198,9 +199,11 @@ static bool take_through_cache(struct pages_cache *cache, page_idx npages, bool 
 	if (!cache || npages > CACHE_MAX_PAGES)
 		return false;
 	pages_cache_return(&heap.pages, cache, heap_now());
-	return (pages_cache_claim(&heap.pages, cache, npages)
-	        || (may_grow && grow(PAGES_GROUP, PAGES_GROUP) && pages_cache_claim(&heap.pages, cache, npages)))
-	       && take_from_cache(cache, npages, run);
+	bool is_claimed = pages_cache_claim(&heap.pages, cache, npages);
+
+	if (!is_claimed && may_grow && grow(PAGES_GROUP, PAGES_GROUP))
+		is_claimed = pages_cache_claim(&heap.pages, cache, npages);
+	return is_claimed && take_from_cache(cache, npages, run);
 }
 
 static bool take_shared(page_idx npages, page_idx align_pages, bool may_grow, struct run *run)

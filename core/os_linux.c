@@ -97,7 +97,7 @@ static uint64_t random_bits(void)
 	return bits;
 }
 
-/* Each region gets a place of its own: what was chosen before is not mapped yet and looks vacant. */
+/* Each region gets a place of its own: what was chosen before is not mapped yet, looks vacant. */
 static bool reserve_chosen(struct os_region *r, size_t nbytes, size_t alignment)
 {
 	static unsigned ntried;

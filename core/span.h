@@ -5,10 +5,10 @@
  * be read; every user checks again what it needs.
  *
  * A slot's states, and the function that leaves each:
- *     free  freed_remote  state byte
+ *     free  freed_remote  granule
  *      1         0            0        free in the span             span_take()
- *      0         0            0        in a thread's magazine       magazine_pop(), span_put()
- *      0         0          class      allocated to the program     magazine_push(), block_claim()
+ *      0         0            0        in a thread's magazine       cache_alloc_or(), span_put()
+ *      0         0          class      allocated to the program     cache_free()
  *      0         1            0        freed by a stranger          span_harvest()
  */
 #ifndef CORE_SPAN_H
@@ -45,7 +45,7 @@ struct span {
 	/* Owner's lock; of a large span the block's holder. */
 	struct span *next, *prev;
 	uint16_t  nfree;                        /* ones in `free` */
-	uint16_t  nfree_trimmed;                /* what it was when span_trim() gave pages back */
+	uint16_t  nfree_trimmed;                /* what it was when scavenge_span() came by */
 	uint8_t   word;                         /* span_take() goes on in this word */
 	uint8_t   place;                        /* enum span_place */
 	bool      was_moved;                    /* large: pages came by os_move_pages() */
@@ -60,7 +60,8 @@ struct span {
 	_Atomic bool has_news;                  /* it is in somebody's list of news */
 };
 
-_Static_assert(sizeof(struct span) == (size_t)4 * CACHE_LINE, "one line each: constant, free, remote, news");
+_Static_assert(sizeof(struct span) == (size_t)4 * CACHE_LINE,
+               "one line each: constant, free, remote, news");
 
 /* All slots free. The caller publishes the span. ctx: alloc, the owner-to-be */
 void span_init(struct span *s, uintptr_t base, class_idx c, const struct sizeclass *geometry);

@@ -1,8 +1,8 @@
 /* spanset.h: the spans that one owner holds, by span class.
  *
- * The owner is a thread's cache (cache.h), or nobody in particular: the central sets (central.h).
- * Slots are taken and put in batches under the owner's lock (struct cache, central.c). Strangers free into a span without the lock (span_put_remote()) and
- * leave it in the owner's list of news.
+ * The owner is a thread's cache (cache.h), or nobody in particular: the central set (central.h).
+ * Slots are taken and put in batches under the owner's lock (struct cache, central.c). Strangers
+ * free into a span without the lock and leave it in the owner's list of news.
  */
 #ifndef CORE_SPANSET_H
 #define CORE_SPANSET_H
@@ -58,7 +58,8 @@ unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned wan
 bool spanset_take_pages(struct spanset *set, page_idx npages, page_idx align_pages,
                         struct run *run);
 
-/* Makes `n` (at most SPANSET_PUT_MAX) slots of class `c`, of whatever owners, free. ctx: alloc, owner's lock */
+/* Makes `n` (at most SPANSET_PUT_MAX) slots of class `c`, of whatever owners, free.
+ * ctx: alloc, owner's lock */
 void spanset_put(struct spanset *set, class_idx c, void **slots, unsigned n);
 
 /* Is it a span of this set? For the holder of its lock the answer stays true. ctx: any */

@@ -56,11 +56,19 @@ static COLD void *malloc_large(size_t nbytes, const void *caller)
 	return p ? p : no_memory();
 }
 
-EXPORT void *malloc(size_t nbytes)
+/* Blocks that are filled for longer than a jump takes. */
+static SLOW void *malloc_middle(size_t nbytes)
 {
 	if (unlikely(nbytes > SIZECLASS_MAX))
 		return malloc_large(nbytes, __builtin_return_address(0));
-	return cache_alloc_or(nbytes, malloc_slow);
+	return cache_alloc_or(sizeclass_of(nbytes), nbytes, malloc_slow);
+}
+
+EXPORT void *malloc(size_t nbytes)
+{
+	if (unlikely(nbytes > SIZECLASS_SMALL))
+		return malloc_middle(nbytes);
+	return cache_alloc_or(sizeclass_of_small(nbytes), nbytes, malloc_slow);
 }
 
 EXPORT void free(void *p)

@@ -64,8 +64,8 @@ EXPORT int prlimit(pid_t pid, enum __rlimit_resource resource, const struct rlim
 	return limit(pid, (int)resource, new, old);
 }
 
-/* The same under the names that programs with 64-bit offsets use; <sys/resource.h> has them only for
- * such programs. */
+/* The same under the names that programs with 64-bit offsets use; <sys/resource.h> has them only
+ * for such programs. */
 EXPORT int set64(__rlimit_resource_t resource, const struct rlimit *new) __asm__("setrlimit64");
 EXPORT int prlimit_64(pid_t pid, enum __rlimit_resource resource, const struct rlimit *new,
                       struct rlimit *old) __asm__("prlimit64");
