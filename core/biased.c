@@ -1,12 +1,14 @@
 /* biased.c: the strangers' half of the biased lock, and the owner's waiting.
  *
- * Reached from cache.c. Depends on lock.h for the order among strangers; its system calls are
- * membarrier(2) and sched_yield(2).
+ * Reached from cache.c. Depends on lock.h for the order among strangers and on sigmask.h; its
+ * system calls are membarrier(2) and sched_yield(2).
  *
  * Invariant: the owner is past biased_enter() only if is_wanted was false after its is_used was
  * true for all to see, so no stranger is past biased_await() then (tests/race/biased.c).
  */
 #include "core/biased.h"
+
+#include "core/sigmask.h"
 
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -45,11 +47,16 @@ static bool is_wanted(struct biased *l)
 
 void biased_wait(struct biased *l)
 {
+	struct sigmask saved;
+
 	do {
 		biased_leave(l);
-		/* Its holder is the one who wants. */
+		/* Its holder is the one who wants. With signals blocked: a handler that forks
+		 * would take it again. */
+		sigmask_block(&saved);
 		lock_take(&l->strangers);
 		lock_drop(&l->strangers);
+		sigmask_restore(&saved);
 		/* seq_cst fence: orders is_used before the look at is_wanted, as membarrier does
 		 * for biased_enter(). */
 		atomic_store_explicit(&l->is_used, true, memory_order_relaxed);

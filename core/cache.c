@@ -469,6 +469,20 @@ static struct cache *first(void)
 	return atomic_load_explicit(&caches.all, memory_order_acquire);
 }
 
+/* With signals blocked: a handler that forks wants LOCK_HEAPS, and who holds that for another fork
+ * waits for its own cache's lock, which may be the one held here. */
+static void visit_stranger(struct cache *k, void (*fn)(struct cache *k, void *arg), void *arg)
+{
+	struct sigmask saved;
+
+	sigmask_block(&saved);
+	if (biased_try(&k->lock)) {
+		fn(k, arg);
+		biased_give_back(&k->lock);
+	}
+	sigmask_restore(&saved);
+}
+
 void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg)
 {
 	for (struct cache *k = first(); k; k = k->next) {
@@ -478,9 +492,8 @@ void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg)
 			if (own)
 				fn(k, arg);
 			cache_unlock_spans(own);
-		} else if (biased_try(&k->lock)) {
-			fn(k, arg);
-			biased_give_back(&k->lock);
+		} else {
+			visit_stranger(k, fn, arg);
 		}
 	}
 }

@@ -88,7 +88,7 @@ int span_put_range(struct span *s, unsigned first, unsigned n)
 {
 	int twice = -1;
 
-	span_lower_word(s, first / 64);
+	s->word = 0;
 	while (n) {
 		uint64_t *word = &s->free[first / 64];
 		unsigned from = first % 64, here = n < 64 - from ? n : 64 - from;

@@ -46,7 +46,7 @@ struct span {
 	struct span *next, *prev;
 	uint16_t  nfree;                        /* ones in `free` */
 	uint16_t  nfree_trimmed;                /* what it was when scavenge_span() came by */
-	uint8_t   word;                         /* span_take() goes on in this word */
+	uint8_t   word;                         /* span_take() begins with this word */
 	uint8_t   place;                        /* enum span_place */
 	bool      was_moved;                    /* large: pages came by os_move_pages() */
 	uint32_t  sweepgen;                     /* the collector's; 0 without one */
@@ -81,13 +81,6 @@ static inline void *span_slot_address(const struct span *s, unsigned slot)
  * ctx: alloc, owner's lock */
 unsigned span_take(struct span *s, void **top, unsigned want);
 
-/* span_take() goes on in the lowest word that has a free slot: memory touched before is used again
- * before more is. */
-HOT void span_lower_word(struct span *s, unsigned word)
-{
-	s->word = (uint8_t)(word < s->word ? word : s->word);
-}
-
 /* Makes one slot free. False: it was free already. ctx: alloc, owner's lock */
 HOT bool span_put(struct span *s, unsigned slot)
 {
@@ -95,7 +88,7 @@ HOT bool span_put(struct span *s, unsigned slot)
 	uint64_t bit = UINT64_C(1) << (slot % 64);
 	uint64_t old = *word;
 
-	span_lower_word(s, slot / 64);
+	s->word = 0;                            /* memory touched before is used again first */
 	*word = old | bit;
 	s->nfree = (uint16_t)(s->nfree + !(old & bit));
 	return !(old & bit);

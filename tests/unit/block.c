@@ -227,3 +227,28 @@ Test(block, other_addresses_have_their_names, .init = start_and_warn)
 	          "invalid free of %p in free(): never allocated",
 	          (void *)(heap.base + MIB(1) - 16));
 }
+
+/* --- growing --- */
+
+Test(block, what_grows_gets_room_to_grow_on)
+{
+	for (size_t nbytes = KIB(8) + 1; nbytes <= MIB(8); nbytes += nbytes / 3) {
+		size_t grown = block_grown(nbytes - 1, nbytes);
+
+		cr_assert_eq(grown & (grown - 1), 0, "%zu", nbytes);
+		cr_assert(grown >= nbytes && grown / 2 < nbytes, "%zu becomes %zu", nbytes, grown);
+	}
+	cr_assert_eq(block_grown(1000, 1001), 1250);
+	cr_assert_eq(block_grown(1000, 4000), 4000, "what is asked for, if more");
+	cr_assert_eq(block_grown(MIB(100), MIB(100) + 1), MIB(125));
+}
+
+/* Else a block would move at every step, forth and back. */
+Test(block, what_has_grown_is_kept)
+{
+	for (size_t nbytes = 100; nbytes <= MIB(64); nbytes += nbytes / 7) {
+		struct block b = { .usable = block_grown(nbytes - 1, nbytes) };
+
+		cr_assert(block_keeps(&b, nbytes), "%zu in %zu", nbytes, b.usable);
+	}
+}

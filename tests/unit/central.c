@@ -98,6 +98,19 @@ Test(central, lends_what_a_single_allocation_left_partial, .init = core_start)
 	cr_assert_not(lend(C), "in use here");
 }
 
+Test(central, lends_what_strangers_freed, .init = core_start)
+{
+	void *slots[NSLOTS + 1];
+
+	for (unsigned i = 0; i <= NSLOTS; i++)
+		slots[i] = central_alloc(C);
+	cr_assert_not(lend(C), "one full, one in use");
+	cr_assert(spanset_put_remote(slots[7]));
+	cr_assert(lend(C));
+	cr_assert_eq(owner_at(slots[7]), &ours);
+	cr_assert_eq(take_one(C), slots[7]);
+}
+
 Test(central, does_not_lend_to_itself, .init = core_start)
 {
 	struct sigmask saved;

@@ -152,6 +152,8 @@ Test(span, of_a_range_the_slot_put_before_is_named, .init = fresh_all_taken)
 	cr_assert_eq(s.nfree, 100);
 	cr_assert_eq(span_put_range(&s, 0, 3), 2);
 	cr_assert_eq(s.nfree, 102);
+	cr_assert_eq(span_put_range(&s, 100, 6), 100, "in the word where it begins");
+	cr_assert_eq(s.nfree, 106);
 	span_verify(&s);
 }
 
