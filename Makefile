@@ -21,7 +21,7 @@ OBJ      := $(SRC:%.c=$(B)/%.o)
 CORE_OBJ := $(filter-out $(B)/preload/%,$(OBJ))
 LIB      := $(B)/libspangc.so
 
-FLAGS_release := -O2
+FLAGS_release := -O3
 FLAGS_debug   := -O1 -DSPANGC_DEBUG
 FLAGS_asan    := -O1 -DSPANGC_DEBUG -fsanitize=address -fno-omit-frame-pointer
 FLAGS_ubsan   := -O1 -DSPANGC_DEBUG -fsanitize=undefined -fsanitize-undefined-trap-on-error

@@ -356,8 +356,7 @@ static void put_bits_strange(struct spanset *set, struct span *s, unsigned word,
 {
 	uint64_t both = span_put_remote(s, word, bits);
 
-	set->nbytes_strange += bit_count(bits) * s->slot_bytes;
-
+	set->nbytes_strange += (size_t)bit_count(bits) * s->slot_bytes;
 	if (unlikely(both))
 		note_twice(set, span_slot_address(s, word * 64 + bit_first(both)));
 	notify(s);

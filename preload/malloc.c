@@ -231,7 +231,7 @@ EXPORT void *pvalloc(size_t nbytes)
 {
 	if (nbytes > PTRDIFF_MAX - OS_PAGE_BYTES)
 		return no_memory();
-	return valloc(nbytes ? align_up(nbytes, OS_PAGE_BYTES) : OS_PAGE_BYTES);
+	return memalign(OS_PAGE_BYTES, nbytes ? align_up(nbytes, OS_PAGE_BYTES) : OS_PAGE_BYTES);
 }
 
 /* free() under another name. */

@@ -33,9 +33,9 @@ extern const struct own_function malloc_family[];
 /* Fills next.dlopen. ctx: any */
 void init_find_dlopen(void);
 
-/* The helper thread. ctx: any */
+/* The helper thread. Stopping says whether there was one. ctx: any */
 bool threads_start_helper(const void *caller);
-void threads_stop_helper(void);
+bool threads_stop_helper(void);
 void threads_attached(void);
 void threads_init(void);
 void threads_fork_child(void);

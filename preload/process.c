@@ -13,10 +13,14 @@
 #include "core/report.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define TRIES 100
+#define TRY_US 1000
 
 static COLD void *dlopen_unbound(const char *file, int mode)
 {
@@ -81,14 +85,24 @@ int prlimit_64(pid_t pid, enum __rlimit_resource resource, const struct rlimit *
 	return limit(pid, (int)resource, new, old);
 }
 
+/* The kernel counts a thread for a moment after pthread_join() has returned. */
+static int call_alone(long number, long first, long second)
+{
+	unsigned ntries = threads_stop_helper() ? TRIES : 1;
+	int result;
+
+	do
+		result = (int)syscall(number, first, second);
+	while (result && errno == EINVAL && --ntries && !usleep(TRY_US));
+	return result;
+}
+
 EXPORT int unshare(int flags)
 {
-	threads_stop_helper();
-	return (int)syscall(SYS_unshare, flags);
+	return call_alone(SYS_unshare, flags, 0);
 }
 
 EXPORT int setns(int fd, int type)
 {
-	threads_stop_helper();
-	return (int)syscall(SYS_setns, fd, type);
+	return call_alone(SYS_setns, fd, type);
 }

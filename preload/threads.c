@@ -136,10 +136,13 @@ bool threads_start_helper(const void *caller)
 	return true;
 }
 
-void threads_stop_helper(void)
+bool threads_stop_helper(void)
 {
+	bool was_there = helper.is_there;
+
 	scavenge_stop_helper();
 	join();
+	return was_there;
 }
 
 void threads_fork_child(void)
