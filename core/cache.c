@@ -197,7 +197,7 @@ static void *refill(struct cache *k, class_idx c)
 	unsigned max = heap.classes->class[c].mag_cap;
 	unsigned cap = k->cap[c] * 2u < max ? k->cap[c] * 2u : max;
 	unsigned want = cap < REFILL_SLOTS ? cap : REFILL_SLOTS;
-	void **top = &k->slots[c][LAST - cap + want];
+	void **bottom = &k->slots[c][LAST - cap], **top = bottom + want;
 
 	biased_enter(&k->lock);
 
@@ -205,8 +205,11 @@ static void *refill(struct cache *k, class_idx c)
 
 	k->nbytes_freed[c] = 0;
 	if (n) {
-		top[-(ptrdiff_t)n] = NULL;
-		k->cap[c] = (uint8_t)(cap - (want - n));
+		if (n < want)
+			memmove(bottom + 1, bottom + 1 + want - n, n * sizeof *bottom);
+		*bottom = NULL;
+		k->cap[c] = (uint8_t)cap;
+		top = bottom + n;
 		k->mags.top[c] = top - 1;
 	}
 	biased_leave(&k->lock);

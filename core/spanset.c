@@ -354,11 +354,14 @@ static struct put locate(const void *p)
 /* Frees slots of one bitmap word of somebody else's span. */
 static void put_bits_strange(struct spanset *set, struct span *s, unsigned word, uint64_t bits)
 {
+	/* Read first: once the bits are set, the span may become free and its record another's. */
+	size_t slot_bytes = s->slot_bytes;
+	uintptr_t base = (uintptr_t)span_slot_address(s, word * 64);
 	uint64_t both = span_put_remote(s, word, bits);
 
-	set->nbytes_strange += (size_t)bit_count(bits) * s->slot_bytes;
+	set->nbytes_strange += bit_count(bits) * slot_bytes;
 	if (unlikely(both))
-		note_twice(set, span_slot_address(s, word * 64 + bit_first(both)));
+		note_twice(set, (void *)(base + bit_first(both) * slot_bytes));
 	notify(s);
 }
 
