@@ -9,12 +9,12 @@
 
 #include "core/cache.h"
 #include "core/scavenge.h"
-#include "core/sigmask.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 
@@ -101,16 +101,17 @@ static void *help(void *arg)
 static bool create(void)
 {
 	pthread_attr_t attr;
-	struct sigmask saved;
+	sigset_t all, saved;
 
 	if (pthread_attr_init(&attr))
 		return false;
 	pthread_attr_setstacksize(&attr, HELPER_STACK_BYTES);
-	sigmask_block(&saved);                  /* the new thread inherits it */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &saved);       /* the new thread inherits it */
 
 	bool is_created = pthread_create(&helper.thread, &attr, help, NULL) == 0;
 
-	sigmask_restore(&saved);
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	pthread_attr_destroy(&attr);
 	return is_created;
 }
