@@ -64,13 +64,22 @@ void biased_wait(struct biased *l)
 	} while (is_wanted(l));
 }
 
-bool biased_ask(struct biased *l)
+static bool want(struct biased *l)
 {
-	if (!lock_try(&l->strangers))
-		return false;
 	/* relaxed: biased_fence() orders it before the look at is_used. */
 	atomic_store_explicit(&l->is_wanted, true, memory_order_relaxed);
 	return true;
+}
+
+bool biased_ask(struct biased *l)
+{
+	return lock_try(&l->strangers) && want(l);
+}
+
+bool biased_ask_for_fork(struct biased *l)
+{
+	lock_take_for_fork(&l->strangers);
+	return want(l);
 }
 
 void biased_fence(void)

@@ -61,6 +61,8 @@ bool biased_try(struct biased *l);
 /* The same in two steps, with biased_fence() between, for many locks at once: after the first says
  * true, the second must be called; if it says false the lock is as it was. */
 bool biased_ask(struct biased *l);
+/* The same, waiting for another stranger. Always true. ctx: before fork */
+bool biased_ask_for_fork(struct biased *l);
 void biased_fence(void);
 bool biased_await(struct biased *l);
 

@@ -2,7 +2,7 @@
  *
  * Reached from cache.h (a magazine is empty or full, or the dummy), from preload (a thread ends,
  * fork) and from scavenge.c (idle caches). Depends on spanset.c and central.c. LOCK_HEAPS guards
- * the lists of caches and is taken with signals blocked; each cache's own lock (in its spanset)
+ * the lists of caches and is taken with signals blocked; each cache's own lock
  * is not: a signal handler never wants its own thread's.
  *
  * Magazine sizes: a class begins with 8 slots and doubles at each refill up to the table's
@@ -326,7 +326,11 @@ static void free_in_hand(struct magazines *m, class_idx c, void *p, const void *
 
 	if (m->top[c] == &k->slots[c][LAST])
 		make_room(k, c);
-	*++m->top[c] = p;
+	void **top = m->top[c] + 1;
+
+	*top = p;
+	atomic_signal_fence(memory_order_release);      /* first the slot: a fork may come between */
+	m->top[c] = top;
 	cache_leave(hand(), m);
 	finish(k, caller);
 }
@@ -520,14 +524,15 @@ __attribute__((no_sanitize("thread"))) size_t cache_count_slots(const struct cac
 	return k->cap[c] && n > 0 && n < MAGAZINE_SLOTS ? (size_t)n : 0;
 }
 
-/* A thread that a signal interrupted inside malloc may hold its cache's lock until the handler
- * returns, and the handler may be waiting for this fork: biased_await() gives up on it. */
+/* Other strangers are waited for: they hold a cache with signals blocked, and not for long. A thread
+ * that a signal interrupted inside malloc may hold its cache's lock until the handler returns, and
+ * the handler may be waiting for this fork: biased_await() gives up on it. */
 static void take_caches(void)
 {
 	if (cache_tls.cache)
 		lock_take_for_fork(&cache_tls.cache->lock.strangers);
 	for (struct cache *k = first(); k; k = k->next)
-		k->is_held_for_fork = k != cache_tls.cache && biased_ask(&k->lock);
+		k->is_held_for_fork = k != cache_tls.cache && biased_ask_for_fork(&k->lock);
 	biased_fence();
 	for (struct cache *k = first(); k; k = k->next)
 		k->is_held_for_fork = k->is_held_for_fork && biased_await(&k->lock);
@@ -569,12 +574,12 @@ void cache_fork_child(void)
 
 	heap_fork_child();
 	central_fork_child();
+	caches.idle = NULL;
 	for (struct cache *k = first(); k; k = k->next) {
 		if (!k->is_held_for_fork)
 			continue;
 		biased_reset_after_fork(&k->lock);
-		if (k->is_used)
-			add_idle(k);
+		add_idle(k);
 	}
 	if (cache_tls.cache)
 		biased_reset_after_fork(&cache_tls.cache->lock);

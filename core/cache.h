@@ -174,6 +174,7 @@ HOT void cache_free(void *p)
 	/* relaxed: see cache_find(). */
 	atomic_store_explicit(granule, SIZECLASS_NONE, memory_order_relaxed);
 	*top = p;
+	atomic_signal_fence(memory_order_release);      /* first the slot: a fork may come between */
 	m->top[c] = top;
 	cache_leave(&cache_tls.mags, m);
 }
@@ -200,7 +201,8 @@ void cache_free_block(void *p, class_idx c, const char *call, const void *caller
  * at that moment are left out. ctx: alloc */
 void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg);
 
-/* Everybody's vacant spans go back to the pages, but for those of the calling thread.
+/* Everybody's vacant spans go back to the pages; while the calling thread has its magazines in hand,
+ * not its own.
  * ctx: alloc */
 void cache_give_vacant(void);
 

@@ -4,7 +4,8 @@
  * and scavenge.c. LOCK_CENTRAL guards the set and is taken with signals blocked: a signal
  * handler that interrupted the holder may allocate here too.
  *
- * Invariant, checked by central_tidy() in debug builds: a class with a partial span has its hint.
+ * Invariant: outside the lock a class has its hint exactly if it has a partial span
+ * (leave_after_many()).
  */
 #include "core/central.h"
 
@@ -47,6 +48,7 @@ static void leave(const struct sigmask *saved)
 		report_misuse(MISUSE_DOUBLE_FREE, twice, "free", NULL);
 }
 
+/* Reading the news may have made spans of any class partial. */
 static void leave_after_many(const struct sigmask *saved)
 {
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++)
@@ -69,8 +71,7 @@ bool central_lend(struct spanset *set, class_idx c)
 
 	bool is_found = spanset_move_one(&central, set, c);
 
-	note_hint(c);
-	leave(&saved);
+	leave_after_many(&saved);
 	return is_found;
 }
 
@@ -91,8 +92,7 @@ void *central_alloc(class_idx c)
 
 	enter(&saved);
 	spanset_take(&central, c, &p, 1);
-	note_hint(c);
-	leave(&saved);
+	leave_after_many(&saved);
 	return p;
 }
 

@@ -105,10 +105,6 @@ bool heap_take_pages_at(page_idx first, page_idx npages, struct run *run);
 void heap_give_pages(struct pages_cache *cache, page_idx first, page_idx npages,
                      enum pages_kind kind);
 
-/* The same for pages on whose way the kernel was told something: without scavenge_note().
- * ctx: alloc */
-void heap_give_pages_back(page_idx first, page_idx npages, enum pages_kind kind);
-
 /* Gives pages, or the record of a span, back; `now` as in pages_free(). ctx: alloc, LOCK_PAGES */
 void heap_put_pages(page_idx first, page_idx npages, enum pages_kind kind, uint32_t now);
 void heap_put_span(struct span *s);

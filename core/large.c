@@ -5,7 +5,7 @@
  * 256 KiB usually take no shared lock.
  *
  * Growing: first in place; then pages move by mremap instead of being copied, from MOVE_MIN_BYTES
- * on. Each moved block may cost the kernel two more mappings, and a process has 65,530. os_renew()
+ * on, unless they came by mremap themselves and lie in two mappings. Each moved block may cost the kernel two more mappings, and a process has 65,530. os_renew()
  * undoes that, but drops the pages, which the next block would have to fault in again: so the first
  * MOVED_KEPT blocks keep theirs when freed, later ones are renewed, and MOVED_MAX is the end.
  *
@@ -200,7 +200,7 @@ static void *transfer(struct span *from, struct span *to)
 	size_t nbytes = large_usable(from);
 
 	/* relaxed: as in count_moved(). */
-	if (nbytes >= MOVE_MIN_BYTES
+	if (nbytes >= MOVE_MIN_BYTES && !from->was_moved
 	    && atomic_load_explicit(&nmoved, memory_order_relaxed) < MOVED_MAX
 	    && !os_move_pages(from->base, to->base, nbytes)) {
 		to->was_moved = true;

@@ -20,7 +20,7 @@
 #include "core/report.h"
 
 enum lock_rank {                /* guards                                                */
-	LOCK_HELPER = 1,        /* start and end of the helper thread                    */
+	LOCK_HELPER = 1,        /* start of the library; start and end of the helper     */
 	LOCK_HEAPS,             /* the list of heaps                                     */
 	LOCK_HEAP,              /* one thread's heap; never two at once, except in fork  */
 	LOCK_CENTRAL,           /* the heap of the spans that nobody owns                */

@@ -13,6 +13,7 @@
 #include "core/os.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -202,19 +203,28 @@ int os_discard_lazily(uintptr_t addr, size_t nbytes)
 	return advise(addr, nbytes, MADV_FREE);
 }
 
-/* MREMAP_DONTUNMAP (Linux 5.7) leaves the source mapped: with a plain mremap another thread's
- * mmap could fall into the hole. */
+/* Elsewhere first, then to the target: the first step is the one that can fail (the source may
+ * consist of several mappings), and a failure with MREMAP_FIXED could leave the target unmapped, for
+ * another thread's mmap to fall into. MREMAP_DONTUNMAP (Linux 5.7) keeps the source mapped for the
+ * same reason. */
 int os_move_pages(uintptr_t from, uintptr_t to, size_t nbytes)
 {
 	int kept = errno;
-	void *p = mremap((void *)from, nbytes, nbytes,
-	                 MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, (void *)to);
-	int error = p == MAP_FAILED ? errno : 0;
+	void *between = mremap((void *)from, nbytes, nbytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
 
+	if (between == MAP_FAILED) {
+		int error = errno;
+
+		errno = kept;
+		return error;
+	}
+	if (mremap(between, nbytes, nbytes, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)to) == MAP_FAILED) {
+		map(to, nbytes, RW, MAP_FIXED_NOREPLACE);       /* in case it is unmapped by now */
+		memcpy((void *)to, between, nbytes);
+		unmap((uintptr_t)between, nbytes);
+	}
 	errno = kept;
-	if (error)                              /* the kernel may have unmapped `to` already */
-		os_renew(to, nbytes);
-	return error;
+	return 0;
 }
 
 int os_renew(uintptr_t addr, size_t nbytes)

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <stdarg.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -216,5 +217,7 @@ void die(const char *what, const char *file, int line)
 	text_dec(&t, (uint64_t)line);
 	text_newline(&t);
 	text_flush(&t, STDERR_FILENO);
+	/* Locks may be held: a handler of the program's that allocates would wait for ever. */
+	signal(SIGABRT, SIG_DFL);
 	abort();
 }

@@ -423,11 +423,15 @@ void scavenge_helper_failed(void)
 
 void scavenge_stop_helper(void)
 {
-	uint32_t running = HELPER_RUNNING, state;
+	uint32_t running = HELPER_RUNNING, wanted = HELPER_WANTED, state;
 
-	/* release: pairs with the acquire in is_asked_to_stop(). */
+	/* Running, or created and not so far. release: pairs with the acquire in
+	 * is_asked_to_stop(). */
 	if (atomic_compare_exchange_strong_explicit(&helper, &running, HELPER_STOPPING,
-	                                            memory_order_release, memory_order_relaxed))
+	                                            memory_order_release, memory_order_relaxed)
+	    || atomic_compare_exchange_strong_explicit(&helper, &wanted, HELPER_STOPPING,
+	                                               memory_order_release,
+	                                               memory_order_relaxed))
 		futex(&helper, FUTEX_WAKE, INT32_MAX, NULL);
 	/* acquire: what the helper did is done. */
 	while ((state = atomic_load_explicit(&helper, memory_order_acquire)) == HELPER_STOPPING)

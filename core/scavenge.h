@@ -65,7 +65,7 @@ size_t scavenge_all(void);
  * ctx: a thread of ours, all signals blocked */
 void scavenge_help(void);
 
-/* Asks the helper to end and waits until it has. ctx: any */
+/* Asks the helper, which was created, to end and waits until it has. ctx: any */
 void scavenge_stop_helper(void);
 
 /* preload could not start the helper; the next occasion may. ctx: any */

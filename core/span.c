@@ -141,8 +141,8 @@ bool span_has_remote(const struct span *s)
 {
 	/* All words: the record may be turning into another span's. */
 	for (unsigned w = 0; w < SIZECLASS_MAX_WORDS; w++) {
-		/* acquire: sees what the has_news exchange before this call made visible. */
-		if (atomic_load_explicit(&s->freed_remote[w], memory_order_acquire))
+		/* seq_cst: after has_news was cleared; see notify() in spanset.c. */
+		if (atomic_load_explicit(&s->freed_remote[w], memory_order_seq_cst))
 			return true;
 	}
 	return false;

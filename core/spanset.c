@@ -297,8 +297,9 @@ static void notify(struct span *s)
 			push_news(owner, s);
 			return;
 		}
-		/* It became free and left its owner. release: as above, for the next stranger. */
-		atomic_store_explicit(&s->has_news, false, memory_order_release);
+		/* It became free and left its owner. seq_cst: before the look at the bits, as in
+		 * read_news(). */
+		atomic_exchange_explicit(&s->has_news, false, memory_order_seq_cst);
 		if (!span_has_remote(s))
 			return;
 	}

@@ -97,9 +97,6 @@ struct span *spanset_new_record(struct spanset *set);
 /* The record is unused. ctx: alloc, owner's lock */
 void spanset_drop_record(struct spanset *set, struct span *s);
 
-/* Strangers left more than this many spans' worth of slots: somebody should harvest. */
-#define SPANSET_MANY_NEWS 64
-
 /* ctx: owner's lock */
 void spanset_verify(const struct spanset *set);
 

@@ -109,6 +109,8 @@ static void *move(void *p, const struct block *b, size_t nbytes)
 {
 	void *to = malloc(nbytes > b->usable ? block_grown(b->usable, nbytes) : nbytes);
 
+	if (!to && nbytes > b->usable)
+		to = malloc(nbytes);
 	if (!to)
 		return NULL;
 	memcpy(to, p, nbytes < b->usable ? nbytes : b->usable);

@@ -8,6 +8,7 @@
 #include "preload/preload.h"
 
 #include "core/cache.h"
+#include "core/lock.h"
 #include "core/scavenge.h"
 
 #include <errno.h>
@@ -18,18 +19,20 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 
-#define HELPER_STACK_BYTES KIB(64)
 #define MODULES_SHUNNED 2
 
 static pthread_key_t key;
 
 static struct {
+	struct lock lock;
+
+	/* The lock. */
 	pthread_t thread;
 	bool is_there;                          /* started and not joined */
 
 	/* Constant after threads_init(): libc's and the loader's code. */
 	uintptr_t base[MODULES_SHUNNED], limit[MODULES_SHUNNED];
-} helper;
+} helper = { .lock = LOCK_INIT(LOCK_HELPER) };
 
 /* libc calls the destructor again as long as it sets the value, up to this often: last of all
  * destructors the cache goes, so that the others find it. */
@@ -98,21 +101,18 @@ static void *help(void *arg)
 	return arg;
 }
 
+/* A stack of the usual size: the program's static TLS comes off it, and if the helper is the last
+ * thread, exit() and the program's handlers run on it. */
 static bool create(void)
 {
-	pthread_attr_t attr;
 	sigset_t all, saved;
 
-	if (pthread_attr_init(&attr))
-		return false;
-	pthread_attr_setstacksize(&attr, HELPER_STACK_BYTES);
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &saved);       /* the new thread inherits it */
 
-	bool is_created = pthread_create(&helper.thread, &attr, help, NULL) == 0;
+	bool is_created = pthread_create(&helper.thread, NULL, help, NULL) == 0;
 
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
-	pthread_attr_destroy(&attr);
 	return is_created;
 }
 
@@ -127,26 +127,32 @@ bool threads_start_helper(const void *caller)
 {
 	int kept = errno;
 
-	if (is_shunned(caller))
+	if (is_shunned(caller) || !lock_try(&helper.lock))
 		return false;
 	join();                                 /* the one before: it has left */
 	helper.is_there = create();
 	if (!helper.is_there)
 		scavenge_helper_failed();
+	lock_drop(&helper.lock);
 	errno = kept;
 	return true;
 }
 
 bool threads_stop_helper(void)
 {
+	lock_take(&helper.lock);
+
 	bool was_there = helper.is_there;
 
-	scavenge_stop_helper();
+	if (was_there)
+		scavenge_stop_helper();
 	join();
+	lock_drop(&helper.lock);
 	return was_there;
 }
 
 void threads_fork_child(void)
 {
+	lock_reset_after_fork(&helper.lock);
 	helper.is_there = false;
 }
