@@ -524,8 +524,8 @@ __attribute__((no_sanitize("thread"))) size_t cache_count_slots(const struct cac
 	return k->cap[c] && n > 0 && n < MAGAZINE_SLOTS ? (size_t)n : 0;
 }
 
-/* Other strangers are waited for: they hold a cache with signals blocked, and not for long. A thread
- * that a signal interrupted inside malloc may hold its cache's lock until the handler returns, and
+/* Other strangers are waited for: they hold a cache with signals blocked, and not for long. A
+ * thread that a signal interrupted inside malloc may hold its cache's lock until the handler returns, and
  * the handler may be waiting for this fork: biased_await() gives up on it. */
 static void take_caches(void)
 {

@@ -125,8 +125,9 @@ HOT void *cache_alloc(size_t nbytes)
 }
 
 /* Does a block start at p? Then its class and granule. Rotating the offset puts misaligned, wild
- * and NULL pointers above every granule. The class comes from the small table of pages, so that what
- * follows need not wait for the granule, which may be far away (5 % on pairs and small batches).
+ * and NULL pointers above every granule. The class comes from the small table of pages, so that
+ * what follows need not wait for the granule, which may be far away (5 % on pairs and small
+ * batches).
  * True with class 0 on pages that never held a span: every table has an entry for it that leads to
  * the slow half. ctx: any. No call. */
 HOT bool cache_find(const void *p, _Atomic uint8_t **granule, class_idx *c)
@@ -201,8 +202,8 @@ void cache_free_block(void *p, class_idx c, const char *call, const void *caller
  * at that moment are left out. ctx: alloc */
 void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg);
 
-/* Everybody's vacant spans go back to the pages; while the calling thread has its magazines in hand,
- * not its own.
+/* Everybody's vacant spans go back to the pages; while the calling thread has its magazines in
+ * hand, not its own.
  * ctx: alloc */
 void cache_give_vacant(void);
 

@@ -5,9 +5,10 @@
  * 256 KiB usually take no shared lock.
  *
  * Growing: first in place; then pages move by mremap instead of being copied, from MOVE_MIN_BYTES
- * on, unless they came by mremap themselves and lie in two mappings. Each moved block may cost the kernel two more mappings, and a process has 65,530. os_renew()
- * undoes that, but drops the pages, which the next block would have to fault in again: so the first
- * MOVED_KEPT blocks keep theirs when freed, later ones are renewed, and MOVED_MAX is the end.
+ * on, unless they came by mremap themselves and lie in two mappings. Each moved block may cost the
+ * kernel two more mappings, and a process has 65,530. os_renew() undoes that, but drops the pages,
+ * which the next block would have to fault in again: so the first MOVED_KEPT blocks keep theirs
+ * when freed, later ones are renewed, and MOVED_MAX is the end.
  *
  * Invariant: the granule of a large block's first page holds SIZECLASS_LARGE exactly while the
  * block is allocated; its span is SPAN_LARGE from before that until after.

@@ -204,9 +204,9 @@ int os_discard_lazily(uintptr_t addr, size_t nbytes)
 }
 
 /* Elsewhere first, then to the target: the first step is the one that can fail (the source may
- * consist of several mappings), and a failure with MREMAP_FIXED could leave the target unmapped, for
- * another thread's mmap to fall into. MREMAP_DONTUNMAP (Linux 5.7) keeps the source mapped for the
- * same reason. */
+ * consist of several mappings), and a failure with MREMAP_FIXED could leave the target unmapped,
+ * for another thread's mmap to fall into. MREMAP_DONTUNMAP (Linux 5.7) keeps the source mapped for
+ * the same reason. */
 int os_move_pages(uintptr_t from, uintptr_t to, size_t nbytes)
 {
 	int kept = errno;
