@@ -525,8 +525,8 @@ __attribute__((no_sanitize("thread"))) size_t cache_count_slots(const struct cac
 }
 
 /* Other strangers are waited for: they hold a cache with signals blocked, and not for long. A
- * thread that a signal interrupted inside malloc may hold its cache's lock until the handler returns, and
- * the handler may be waiting for this fork: biased_await() gives up on it. */
+ * thread that a signal interrupted inside malloc may hold its cache's lock until the handler
+ * returns, and the handler may be waiting for this fork: biased_await() gives up on it. */
 static void take_caches(void)
 {
 	if (cache_tls.cache)

@@ -4,6 +4,7 @@
  */
 #include "tests/process/process.h"
 
+#include <malloc.h>
 #include <pthread.h>
 
 #define NTHREADS 4
