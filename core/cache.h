@@ -1,8 +1,9 @@
 /* cache.h: a thread's magazines; the hot path of malloc and free.
  *
  * malloc pops a slot off the magazine of its class and writes the class into the slot's granule;
- * free reads the class there (0: nothing is allocated at this address), clears it and pushes. A
- * magazine is a stack of addresses in a block of 128 pointers, aligned to its size:
+ * free takes the class from the table of pages, sees that the granule agrees (0 there: nothing is
+ * allocated at this address), clears it and pushes. A magazine is a stack of addresses in a block
+ * of 128 pointers, aligned to its size:
  *
  *     index 0 ...   127-cap       128-cap ... top     ... 127
  *                   NULL          slots, the newest       room

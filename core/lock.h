@@ -134,8 +134,8 @@ HOT void lock_drop(struct lock *l)
 	/* relaxed: comes before the release below, thus before the next holder's mark. */
 	atomic_store_explicit(&l->owner, 0, memory_order_relaxed);
 	/* relaxed: a sleeper that marks the lock right after this look misses its wake-up, and
-	 * therefore never sleeps longer than LOCK_SLEEP_NS. An exchange would miss none and cost
-	 * 5 ns more: half of what a batch of slots costs. */
+	 * therefore never sleeps longer than LOCK_SLEEP_NS. An exchange would miss none,
+	 * and wait for every store under way. */
 	bool is_awaited = atomic_load_explicit(&l->state, memory_order_relaxed) == LOCK_AWAITED;
 
 	/* release: what was done under the lock comes before the next holder's work. Pairs with

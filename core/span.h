@@ -32,7 +32,7 @@ enum span_place {               /* where the owner keeps it                     
 struct span {
 	/* Constant while the span is in use: any thread reads, no lock. */
 	uintptr_t base;
-	uint32_t  recip;                        /* sizeclass_slot() */
+	uint32_t  recip;                        /* span_slot() */
 	uint32_t  slot_bytes;                   /* 0 if large */
 	page_idx  npages;                       /* of a large span: changed by its block's holder */
 	uint16_t  nslots;

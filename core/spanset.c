@@ -395,7 +395,7 @@ static void put_own(struct spanset *set, struct put put)
 
 /* Slots in no order. Finding the places comes first: in one loop with the stores to the bitmaps,
  * each lookup would wait until the store before it knows its address (random order of 10,000
- * blocks: 6.6 ns a slot instead of 3). */
+ * blocks: 16.2 ns a block instead of 17.7). */
 static void put_scattered(struct spanset *set, void **slots, unsigned n)
 {
 	struct put put[SPANSET_PUT_MAX];

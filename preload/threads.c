@@ -3,7 +3,8 @@
  * Reached from core through hooks: a thread got a cache (its end must be seen), free memory waits
  * (a helper is worth its while). The helper is a thread of libc's, so that setuid() and the like
  * reach it; hence it is never started from inside libc or the loader, which may hold the very
- * locks that pthread_create takes: free() called from there waits for another occasion.
+ * locks that pthread_create takes: free() called from there waits for another occasion. A signal
+ * handler that interrupted libc there and frees much is not recognised.
  */
 #include "preload/preload.h"
 
