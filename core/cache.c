@@ -1,16 +1,17 @@
 /* cache.c: threads' caches: refilling and emptying magazines, birth and death.
  *
  * Reached from cache.h (a magazine is empty or full, or the dummy), from preload (a thread ends,
- * fork) and from scavenge.c (idle caches). Depends on spanset.c and central.c. LOCK_HEAPS guards
- * the lists of caches and is taken with signals blocked; each cache's own lock is not: a signal
- * handler never wants its own thread's.
+ * fork) and from scavenge.c (idle caches). Depends on depot.c, spanset.c and central.c. LOCK_HEAPS
+ * guards the lists of caches and is taken with signals blocked; each cache's own lock is not: a
+ * signal handler never wants its own thread's.
  *
- * Magazine sizes: a class begins with 8 slots and doubles at each refill up to the table's
- * capacity, 127 or 16 KiB (127 was 5 to 7 % faster than 63 on 10,000 blocks of mixed sizes, 255 no
- * more; 31 was 10 % slower). A full magazine gives back its older half, 64, and a refill takes one
- * less: with equal numbers a batch of, say, 50 could go on for ever refilling and flushing in every
- * round. Giving each slot back to its span directly when the magazine is full was tried: 1.7 times
- * slower on batches of 1000. When 96 KiB of a class went back without a refill, the thread gives
+ * Magazine sizes: a class begins with 8 slots and doubles at each refill from the spans up to the
+ * table's capacity, 127 or 16 KiB (127 was 5 to 7 % faster than 63 on 10,000 blocks of mixed sizes,
+ * 255 no more; 31 was 10 % slower). A full magazine goes into the thread's depot. Where that takes
+ * none, the older half, 64 slots, goes to the spans, and a refill from there takes one less: with
+ * equal numbers a batch of, say, 50 could go on for ever refilling and flushing in every round.
+ * Giving each slot back to its span directly when the magazine is full was tried: 1.7 times slower
+ * on batches of 1000. When 96 KiB of a class went to the spans without a refill, the thread gives
  * up memory: its magazine gives back everything whenever 12 slots or 16 KiB are in it, so that a
  * thread that freed all in random order and goes idle pins few os pages (8 threads with 29 MB each:
  * 28 % stayed resident without this, 8 % do with it).
@@ -21,7 +22,8 @@
  * Invariants:
  *   C1  a slot in a magazine has granule 0 and is not free in its span;
  *   C2  index 127 - cap of each magazine's block is NULL, and top is not below it;
- *   C3  outside of cache_enter() ... cache_leave() a thread's mags is what its cache says; but for
+ *   C3  a class has magazines in the depot only while its cap is the table's;
+ *   C4  outside of cache_enter() ... cache_leave() a thread's mags is what its cache says; but for
  *       a thread whose cache a handler attached while it was inside its very first cache_enter():
  *       its mags stays the dummy, and it goes on without (slower, and correct).
  */
@@ -96,14 +98,32 @@ static unsigned first_cap(unsigned c)
 	return cap < CAP_FIRST ? cap : CAP_FIRST;
 }
 
-/* The empty magazine takes `cap` slots from now on. */
-static void set_cap(struct cache *k, unsigned c, unsigned cap)
+/* The block of the magazine in use. */
+static void **block_of(const struct cache *k, unsigned c)
 {
-	void **bottom = &k->slots[c][LAST - cap];
+	return (void **)((uintptr_t)k->mags.top[c] & ~(MAGAZINE_BYTES - 1));
+}
 
-	*bottom = NULL;
+/* The magazine in use is the one in `block`: it holds n slots and takes `cap`. */
+static void set_magazine(struct cache *k, unsigned c, void **block, unsigned cap, unsigned n)
+{
+	block[LAST - cap] = NULL;
 	k->cap[c] = (uint8_t)cap;
-	k->mags.top[c] = bottom;
+	k->mags.top[c] = &block[LAST - cap + n];
+}
+
+/* Slots that stay at hand when a full magazine goes into the depot: otherwise a thread that frees
+ * two and allocates two would exchange magazines each time. */
+static unsigned kept_slots(unsigned cap)
+{
+	return cap / 8 + 1;
+}
+
+size_t cache_depot_nbytes(class_idx c)
+{
+	const struct sizeclass *geometry = &heap.classes->class[c];
+
+	return (geometry->mag_cap - kept_slots(geometry->mag_cap)) * (size_t)geometry->slot_bytes;
 }
 
 static struct cache *make(void)
@@ -117,7 +137,7 @@ static struct cache *make(void)
 		/* No store to the slots: they are zero, and most are never touched. */
 		k->cap[c] = (uint8_t)first_cap(c);
 		if (k->cap[c])
-			k->mags.top[c] = &k->slots[c][LAST - k->cap[c]];
+			k->mags.top[c] = &k->first[c][LAST - k->cap[c]];
 	}
 	biased_init(&k->lock, LOCK_HEAP);
 	/* relaxed: LOCK_HEAPS is held. */
@@ -194,28 +214,48 @@ static void finish(struct cache *k, const void *caller)
 	scavenge_poll(caller);
 }
 
-static void *refill(struct cache *k, class_idx c)
+/* A full magazine from the depot in exchange for the empty one. */
+static bool refill_from_depot(struct cache *k, class_idx c)
+{
+	void **full = depot_take(&k->depot, c, cache_depot_nbytes(c));
+	unsigned cap = k->cap[c];
+
+	if (!full)
+		return false;
+	depot_drop(&k->depot, block_of(k, c));
+	set_magazine(k, c, full, cap, cap - kept_slots(cap));
+	k->spans.nuses++;
+	return true;
+}
+
+static bool refill_from_spans(struct cache *k, class_idx c)
 {
 	unsigned max = heap.classes->class[c].mag_cap;
 	unsigned cap = k->cap[c] * 2u < max ? k->cap[c] * 2u : max;
 	unsigned want = cap < REFILL_SLOTS ? cap : REFILL_SLOTS;
-	void **bottom = &k->slots[c][LAST - cap], **top = bottom + want;
+	void **block = block_of(k, c), **lowest = &block[LAST - cap + 1];
+	unsigned n = spanset_take(&k->spans, c, lowest + want - 1, want);
+
+	if (k->nbytes_freed[c])
+		depot_learn(&k->depot, c, k->nbytes_freed[c], cache_depot_nbytes(c));
+	k->nbytes_freed[c] = 0;
+	if (!n)
+		return false;
+	if (n < want)
+		memmove(lowest, lowest + want - n, n * sizeof *lowest);
+	set_magazine(k, c, block, cap, n);
+	return true;
+}
+
+static void *refill(struct cache *k, class_idx c)
+{
+	void *p = NULL;
 
 	biased_enter(&k->lock);
-
-	unsigned n = spanset_take(&k->spans, c, top, want);
-
-	k->nbytes_freed[c] = 0;
-	if (n) {
-		if (n < want)
-			memmove(bottom + 1, bottom + 1 + want - n, n * sizeof *bottom);
-		*bottom = NULL;
-		k->cap[c] = (uint8_t)cap;
-		top = bottom + n;
-		k->mags.top[c] = top - 1;
-	}
+	if (refill_from_depot(k, c) || refill_from_spans(k, c))
+		p = *k->mags.top[c]--;
 	biased_leave(&k->lock);
-	return n ? *top : NULL;
+	return p;
 }
 
 static void *set_granule(void *p, class_idx c)
@@ -272,13 +312,13 @@ void *cache_alloc_slow(struct magazines *m, size_t nbytes, const void *caller)
 
 static unsigned count_slots(const struct cache *k, class_idx c)
 {
-	return (unsigned)(k->mags.top[c] - &k->slots[c][LAST - k->cap[c]]);
+	return (unsigned)(k->mags.top[c] - &block_of(k, c)[LAST - k->cap[c]]);
 }
 
 /* Does the thread only free slots of this class, and many? */
 static bool is_giving_up(struct cache *k, class_idx c, unsigned nslots)
 {
-	if (k->nbytes_freed[c] < SHRINK_BYTES)
+	if (k->nbytes_freed[c] <= DEPOT_CLASS_BYTES)
 		k->nbytes_freed[c] += nslots * heap.classes->class[c].slot_bytes;
 	return k->nbytes_freed[c] >= SHRINK_BYTES;
 }
@@ -291,21 +331,66 @@ static unsigned shrunk_cap(class_idx c, unsigned cap)
 	return cap < fit ? cap : fit < 2 ? 2 : fit;
 }
 
-/* Makes room in the full magazine of class c. */
-static void make_room(struct cache *k, class_idx c)
+static void empty_depot(struct cache *k, class_idx c)
+{
+	unsigned cap = heap.classes->class[c].mag_cap, n = cap - kept_slots(cap);
+	void **full;
+
+	while ((full = depot_take(&k->depot, c, cache_depot_nbytes(c)))) {
+		spanset_put(&k->spans, c, &full[LAST - cap + 1], n);
+		depot_drop(&k->depot, full);
+	}
+}
+
+void cache_empty_depot(struct cache *k)
+{
+	for (unsigned c = 1; c < SIZECLASS_LARGE; c++)
+		empty_depot(k, (class_idx)c);
+}
+
+/* The full magazine goes into the depot, but for its newest slots. */
+static bool flush_to_depot(struct cache *k, class_idx c)
+{
+	unsigned cap = k->cap[c], nkept = kept_slots(cap);
+	void **full = block_of(k, c);
+
+	if (cap < heap.classes->class[c].mag_cap)
+		return false;
+
+	void **empty = depot_put(&k->depot, c, full, cache_depot_nbytes(c));
+
+	if (!empty)
+		return false;
+	memcpy(&empty[LAST - cap + 1], &full[LAST - nkept + 1], nkept * sizeof *full);
+	set_magazine(k, c, empty, cap, nkept);
+	k->spans.nuses++;
+	return true;
+}
+
+/* The older half of the full magazine goes into the spans. If the thread gives up memory,
+ * everything does. */
+static void flush_to_spans(struct cache *k, class_idx c)
 {
 	unsigned n = count_slots(k, c), nput = (n + 1) / 2;
-	void **oldest = &k->slots[c][MAGAZINE_SLOTS - n];
+	void **block = block_of(k, c), **oldest = &block[MAGAZINE_SLOTS - n];
 
-	biased_enter(&k->lock);
 	if (unlikely(is_giving_up(k, c, nput))) {
 		spanset_put(&k->spans, c, oldest, n);
-		set_cap(k, c, shrunk_cap(c, n));
+		empty_depot(k, c);
+		set_magazine(k, c, block, shrunk_cap(c, n), 0);
 	} else {
 		spanset_put(&k->spans, c, oldest, nput);
 		memmove(oldest, oldest + nput, (n - nput) * sizeof *oldest);
 		k->mags.top[c] -= nput;
 	}
+}
+
+/* Makes room in the full magazine of class c. */
+static void make_room(struct cache *k, class_idx c)
+{
+	biased_enter(&k->lock);
+	if (!flush_to_depot(k, c))
+		flush_to_spans(k, c);
 	biased_leave(&k->lock);
 	/* Its owner may be idle for good: who will give it back? */
 	if (unlikely(k->spans.nbytes_strange >= SCAVENGE_HELPER_BYTES)) {
@@ -326,7 +411,7 @@ static void free_in_hand(struct magazines *m, class_idx c, void *p, const void *
 	}
 	struct cache *k = cache_tls.cache;
 
-	if (m->top[c] == &k->slots[c][LAST])
+	if (m->top[c] == &block_of(k, c)[LAST])
 		make_room(k, c);
 	void **top = m->top[c] + 1;
 
@@ -410,13 +495,14 @@ void cache_unlock_spans(struct spanset *set)
 
 static void empty_magazine(struct cache *k, unsigned c)
 {
-	void **bottom = &k->slots[c][LAST - k->cap[c]];
+	void **block = block_of(k, c), **bottom = &block[LAST - k->cap[c]];
 
+	empty_depot(k, (class_idx)c);
 	if (k->mags.top[c] > bottom)
 		spanset_put(&k->spans, (class_idx)c, bottom + 1, (unsigned)(k->mags.top[c] - bottom));
 	/* Most classes were never used: not a store to their slots. */
 	if (k->mags.top[c] > bottom || k->cap[c] != first_cap(c))
-		set_cap(k, c, first_cap(c));
+		set_magazine(k, c, block, first_cap(c), 0);
 }
 
 static void empty_magazines(struct cache *k)
@@ -518,12 +604,30 @@ void cache_give_vacant(void)
 	cache_visit(give_vacant, NULL);
 }
 
+void cache_visit_slots(const struct cache *k, class_idx c,
+                       void (*fn)(void **slots, size_t n, void *arg), void *arg)
+{
+	unsigned cap = heap.classes->class[c].mag_cap;
+	void **bottom = &block_of(k, c)[LAST - k->cap[c]];
+
+	if (!k->cap[c])
+		return;
+	check(!*bottom && k->mags.top[c] >= bottom);                            /* C2 */
+	fn(bottom + 1, (size_t)(k->mags.top[c] - bottom), arg);
+	for (void **full = k->depot.class[c].full; full; full = (void **)full[0])
+		fn(&full[LAST - cap + 1], cap - kept_slots(cap), arg);
+}
+
 /* Another thread may be pushing and popping: whatever it reads is bounded. */
 __attribute__((no_sanitize("thread"))) size_t cache_count_slots(const struct cache *k, class_idx c)
 {
-	ptrdiff_t n = k->mags.top[c] - &k->slots[c][LAST - k->cap[c]];
+	unsigned cap = heap.classes->class[c].mag_cap, nfull = k->depot.class[c].nfull;
+	uintptr_t top = (uintptr_t)k->mags.top[c];
+	ptrdiff_t n = (ptrdiff_t)(top % MAGAZINE_BYTES / sizeof(void *)) - (LAST - k->cap[c]);
 
-	return k->cap[c] && n > 0 && n < MAGAZINE_SLOTS ? (size_t)n : 0;
+	if (!k->cap[c])
+		return 0;
+	return (n > 0 ? (size_t)n : 0) + nfull * (size_t)(cap - kept_slots(cap));
 }
 
 /* Other strangers are waited for: they hold a cache with signals blocked, and not for long. A

@@ -23,6 +23,7 @@
 
 #include "core/base.h"
 #include "core/biased.h"
+#include "core/depot.h"
 #include "core/heap.h"
 #include "core/sizeclass.h"
 #include "core/spanset.h"
@@ -38,11 +39,12 @@ struct cache {
 	/* Owner thread only, by way of the thread-local `mags`. */
 	struct magazines mags;
 	uint8_t cap[SIZECLASS_NALL];            /* slots the magazine takes now */
-	uint32_t nbytes_freed[SIZECLASS_NALL];  /* past the magazine, since the last refill */
+	uint32_t nbytes_freed[SIZECLASS_NALL];  /* into the spans, since some were taken there */
 
 	/* Owner's lock: the thread, and strangers that look after idle caches. */
 	_Alignas(CACHE_LINE) struct biased lock;
 	struct spanset spans;
+	struct depot depot;
 
 	/* LOCK_HEAPS. */
 	struct cache *next;                     /* of all caches, in the order of their making */
@@ -50,7 +52,7 @@ struct cache {
 	bool is_used;                           /* by a thread */
 	bool is_held_for_fork;                  /* `lock`, from prepare to the end */
 
-	_Alignas(MAGAZINE_BYTES) void *slots[SIZECLASS_NALL][MAGAZINE_SLOTS];
+	_Alignas(MAGAZINE_BYTES) void *first[SIZECLASS_NALL][MAGAZINE_SLOTS];
 };
 
 struct cache_tls {
@@ -192,6 +194,12 @@ void cache_unlock_spans(struct spanset *set);
 /* The slots in the calling thread's magazines go back to their spans. ctx: alloc */
 void cache_empty_own(void);
 
+/* Bytes of slots in a magazine of class c that lies in a depot. ctx: any */
+size_t cache_depot_nbytes(class_idx c);
+
+/* The full magazines in the depot of `k` go back to their spans. ctx: alloc, its lock */
+void cache_empty_depot(struct cache *k);
+
 /* The calling thread ends: its slots and spans go to others; from now on it does without.
  * ctx: any */
 void cache_detach(void);
@@ -208,7 +216,11 @@ void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg);
  * ctx: alloc */
 void cache_give_vacant(void);
 
-/* Slots in the magazines of `k`: exact for the calling thread's, else a moment's value.
+/* Shows the slots in the calling thread's magazines of class c. ctx: alloc, its lock */
+void cache_visit_slots(const struct cache *k, class_idx c,
+                       void (*fn)(void **slots, size_t n, void *arg), void *arg);
+
+/* Slots in the magazines of `k`, its depot included: exact for the calling thread's, else a moment's value.
  * ctx: any */
 size_t cache_count_slots(const struct cache *k, class_idx c);
 

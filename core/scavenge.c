@@ -303,6 +303,7 @@ static void tidy_cache(struct cache *k, void *arg)
 		return;
 	/* What an idle thread sat on has been free for as long as it is idle. */
 	set->is_aged = true;
+	cache_empty_depot(k);
 	order->nbytes += spanset_tidy(set, true);
 	set->is_aged = false;
 	set->is_tidy = true;

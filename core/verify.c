@@ -102,16 +102,12 @@ static void verify_granules(struct counts *n)
 	}
 }
 
-static void verify_magazine(struct cache *k, class_idx c)
+static void verify_slots(void **slots, size_t n, void *class)
 {
-	size_t n = cache_count_slots(k, c);
-	void **top = k->mags.top[c];
+	class_idx c = *(class_idx *)class;
 
-	check(!k->slots[c][MAGAZINE_SLOTS - 1 - k->cap[c]]);
-	check(top >= &k->slots[c][MAGAZINE_SLOTS - 1 - k->cap[c]]);
-	check(top < &k->slots[c][MAGAZINE_SLOTS]);
 	for (size_t i = 0; i < n; i++) {
-		uintptr_t p = (uintptr_t)top[-(ptrdiff_t)i];
+		uintptr_t p = (uintptr_t)slots[i];
 
 		check(heap_contains(p) && is_taken_slot(p, c));
 		/* relaxed: only this thread could allocate it. */
@@ -153,9 +149,11 @@ static void verify_cache(struct cache *k, void *is_own_seen)
 	if (k != cache_tls.cache)
 		return;
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
-		if (k->cap[c])
-			verify_magazine(k, (class_idx)c);
+		class_idx class = (class_idx)c;
+
+		cache_visit_slots(k, class, verify_slots, &class);
 	}
+	depot_verify(&k->depot, cache_depot_nbytes);
 	*(bool *)is_own_seen = true;
 }
 

@@ -193,7 +193,7 @@ Test(verify, a_magazine_without_its_end_is_found, .init = sound, .signal = SIGAB
 	struct cache *k = cache_tls.cache;
 	class_idx c = sizeclass_of(48);
 
-	k->slots[c][MAGAZINE_SLOTS - 1 - k->cap[c]] = block[1];
+	k->first[c][MAGAZINE_SLOTS - 1 - k->cap[c]] = block[1];
 	verify_all();
 }
 

@@ -1,0 +1,98 @@
+/* depot.c: a thread's full magazines beyond the one in use of each class.
+ *
+ * Reached from cache.c. Depends on meta.c for blocks, which never go back.
+ *
+ * Invariants, checked by depot_verify():
+ *   D1  nfull is the number of magazines in `full`;
+ *   D2  nbytes is what they hold in all.
+ */
+#include "core/depot.h"
+
+#include "core/cache.h"
+#include "core/knobs.h"
+#include "core/meta.h"
+#include "core/sigmask.h"
+
+#define BLOCKS_AT_A_TIME 8
+#define NEXT(block) (*(void ***)(block))
+
+static bool make_empty(struct depot *d)
+{
+	struct sigmask saved;
+
+	sigmask_block(&saved);
+
+	char *p = meta_alloc(BLOCKS_AT_A_TIME * MAGAZINE_BYTES, MAGAZINE_BYTES);
+
+	sigmask_restore(&saved);
+	for (unsigned i = 0; p && i < BLOCKS_AT_A_TIME; i++)
+		depot_drop(d, (void **)(p + i * MAGAZINE_BYTES));
+	return p;
+}
+
+void **depot_put(struct depot *d, class_idx c, void **full, size_t nbytes)
+{
+	struct depot_class *of = &d->class[c];
+
+	if (of->nfull >= of->limit || d->nbytes + nbytes > DEPOT_BYTES)
+		return NULL;
+	if (!d->empty && !make_empty(d))
+		return NULL;
+
+	void **empty = d->empty;
+
+	d->empty = NEXT(empty);
+	NEXT(full) = of->full;
+	of->full = full;
+	of->nfull++;
+	d->nbytes += nbytes;
+	return empty;
+}
+
+void **depot_take(struct depot *d, class_idx c, size_t nbytes)
+{
+	struct depot_class *of = &d->class[c];
+	void **full = of->full;
+
+	if (!full)
+		return NULL;
+	of->full = NEXT(full);
+	of->nfull--;
+	d->nbytes -= nbytes;
+	return full;
+}
+
+void depot_drop(struct depot *d, void **empty)
+{
+	NEXT(empty) = d->empty;
+	d->empty = empty;
+}
+
+void depot_learn(struct depot *d, class_idx c, size_t nbytes, size_t nbytes_each)
+{
+	struct depot_class *of = &d->class[c];
+
+	/* Free memory may not wait if the user said so. */
+	if (!knobs.release_delay_ms || knobs.memory_limit_bytes != KNOB_OFF)
+		return;
+
+	size_t want = of->limit + (nbytes + nbytes_each - 1) / nbytes_each;
+
+	of->limit = want * nbytes_each <= DEPOT_CLASS_BYTES ? (uint16_t)want : 0;
+}
+
+void depot_verify(const struct depot *d, size_t (*nbytes_each)(class_idx c))
+{
+	size_t nbytes = 0;
+
+	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
+		unsigned n = 0;
+
+		for (void **full = d->class[c].full; full; full = NEXT(full))
+			n++;
+		check(n == d->class[c].nfull);                                  /* D1 */
+		if (n)
+			nbytes += n * nbytes_each((class_idx)c);
+	}
+	check(nbytes == d->nbytes);                                             /* D2 */
+}
