@@ -80,28 +80,55 @@ Test(depot, every_class_has_its_own, .init = core_start)
 	cr_assert(core_returns_all_pages());
 }
 
-Test(depot, two_frees_and_two_allocations_exchange_no_magazine, .init = core_start)
+Test(depot, what_was_missed_beyond_it_is_added, .init = core_start)
 {
-	void *two[2] = { NULL, NULL };
-
+	cycle(4, FEW / 2, BYTES);
 	cycle(4, FEW, BYTES);
-	fill(FEW / 2, BYTES);
-	for (unsigned i = 0; i < 1000; i++) {
-		cache_free(blocks[i % 100]);
-		blocks[i % 100] = cache_alloc(BYTES);
-	}
-	unsigned exchanged = 0;
 
-	for (unsigned i = 0; i < 1000; i++) {
+	unsigned before = free_in_span(BYTES);
+
+	cycle(10, FEW, BYTES);
+	cr_assert_eq(free_in_span(BYTES), before);
+}
+
+Test(depot, using_it_is_not_being_idle, .init = core_start)
+{
+	cycle(4, FEW, BYTES);
+
+	uint32_t before = cache_tls.cache->spans.nuses;
+
+	cycle(1, FEW, BYTES);
+	cr_assert_geq(cache_tls.cache->spans.nuses - before, 2 * of(BYTES)->nfull);
+}
+
+/* Frees ten blocks and allocates ten, some times; how often a magazine was exchanged. */
+static unsigned exchanges(void **ten)
+{
+	unsigned n = 0;
+
+	for (unsigned round = 0; round < 10; round++) {
 		uint16_t before = of(BYTES)->nfull;
 
-		cache_free(two[0]);
-		cache_free(two[1]);
-		two[0] = cache_alloc(BYTES);
-		two[1] = cache_alloc(BYTES);
-		exchanged += of(BYTES)->nfull != before;
+		for (unsigned i = 0; i < 10; i++)
+			cache_free(ten[i]);
+		n += of(BYTES)->nfull != before;
+		for (unsigned i = 0; i < 10; i++)
+			ten[i] = cache_alloc(BYTES);
 	}
-	cr_assert_leq(exchanged, 1);
+	return n;
+}
+
+Test(depot, a_few_frees_and_as_many_allocations_exchange_no_magazine, .init = core_start)
+{
+	unsigned n = 0;
+
+	cycle(4, FEW, BYTES);
+	fill(FEW, BYTES);
+	for (unsigned i = 10; i < FEW; i++) {           /* wherever the magazine's end is */
+		n += exchanges(blocks);
+		cache_free(blocks[i]);
+	}
+	cr_assert_leq(n, 2 * FEW / 100);
 }
 
 Test(depot, a_set_that_is_too_large_is_not_kept, .init = core_start)
@@ -123,8 +150,18 @@ Test(depot, who_frees_more_than_ever_gives_up_all, .init = core_start)
 
 Test(depot, all_classes_together_have_a_limit, .init = core_start)
 {
-	for (size_t nbytes = 16; nbytes <= 8192; nbytes += nbytes < 64 ? 16 : nbytes / 4)
-		cycle(6, (unsigned)(KIB(90) / nbytes), nbytes);
+	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
+		size_t slot_bytes = heap.classes->class[c].slot_bytes;
+		unsigned n = slot_bytes ? (unsigned)(KIB(90) / slot_bytes) : 0;
+
+		for (unsigned round = 0; round < 6; round++) {
+			for (unsigned i = 0; i < n; i++)
+				blocks[i] = cache_alloc_class((class_idx)c);
+			for (unsigned i = 0; i < n; i++)
+				cache_free(blocks[i]);
+		}
+	}
+	depot_verify(depot(), cache_depot_nbytes);
 	cr_assert_leq(depot()->nbytes, DEPOT_BYTES);
 	cr_assert_gt(depot()->nbytes, DEPOT_BYTES / 2);
 }
