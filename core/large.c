@@ -5,10 +5,10 @@
  * 256 KiB usually take no shared lock.
  *
  * Growing: first in place; then pages move by mremap instead of being copied, from MOVE_MIN_BYTES
- * on, unless they came by mremap themselves and lie in two mappings. Each moved block may cost the
- * kernel two more mappings, and a process has 65,530. os_renew() undoes that, but drops the pages,
- * which the next block would have to fault in again: so the first MOVED_KEPT blocks keep theirs
- * when freed, later ones are renewed, and MOVED_MAX is the end.
+ * on. Each range that was moved may cost the kernel two more mappings, and a process has 65,530.
+ * os_renew() undoes that, but drops the pages, which the next block would have to fault in again:
+ * so the first MOVED_KEPT ranges stay when they are freed, later ones are renewed, and MOVED_MAX is
+ * the end.
  *
  * Invariant: the granule of a large block's first page holds SIZECLASS_LARGE exactly while the
  * block is allocated; its span is SPAN_LARGE from before that until after.
@@ -26,7 +26,7 @@
 #define MOVED_KEPT 2048
 #define MOVED_MAX 4096
 
-/* Ranges of pages that were moved and not renewed. */
+/* Ranges that were moved and not renewed. */
 static _Atomic int nmoved;
 
 static page_idx pages_for(size_t nbytes)
@@ -73,7 +73,7 @@ static struct span *take(struct spanset *set, page_idx npages, page_idx align_pa
 	s->nwords = 0;
 	s->class = SIZECLASS_LARGE;
 	s->place = SPAN_LARGE;
-	s->was_moved = false;
+	s->nmoved = 0;
 	heap_map_span(run->first, npages, s);
 	return s;
 }
@@ -139,34 +139,34 @@ static void count_moved(int change)
 static bool is_renewed(const struct span *s)
 {
 	/* relaxed: as in count_moved(). */
-	return s->was_moved && atomic_load_explicit(&nmoved, memory_order_relaxed) > MOVED_KEPT;
+	return s->nmoved && atomic_load_explicit(&nmoved, memory_order_relaxed) > MOVED_KEPT;
 }
 
 /* Gives back the last pages of `s`; its npages is the caller's to set. */
-static void give_tail(struct spanset *set, const struct span *s, page_idx npages)
+static void give_tail(struct spanset *set, const struct span *s, page_idx npages,
+                      enum pages_kind kind)
 {
 	page_idx first = heap_page(s->base) + s->npages - npages;
-	enum pages_kind kind = PAGES_DIRTY;
 
 	if (is_renewed(s) && !os_renew(heap_address(first), (size_t)npages << PAGE_SHIFT))
 		kind = PAGES_CLEAN;
 	heap_give_pages(set ? &set->pages : NULL, first, npages, kind);
 }
 
-static void drop(struct span *s)
+static void drop(struct span *s, enum pages_kind kind)
 {
 	struct spanset *set = cache_lock_spans();
 
-	give_tail(set, s, s->npages);
+	give_tail(set, s, s->npages, kind);
 	if (is_renewed(s))
-		count_moved(-1);
+		count_moved(-s->nmoved);
 	spanset_drop_record(set, s);
 	cache_unlock_spans(set);
 }
 
 void large_free(void *p)
 {
-	drop(heap_span((uintptr_t)p));
+	drop(heap_span((uintptr_t)p), PAGES_DIRTY);
 }
 
 static void shrink(struct span *s, page_idx npages)
@@ -178,7 +178,7 @@ static void shrink(struct span *s, page_idx npages)
 
 	struct spanset *set = cache_lock_spans();
 
-	give_tail(set, s, spare);
+	give_tail(set, s, spare, PAGES_DIRTY);
 	s->npages = npages;
 	cache_unlock_spans(set);
 }
@@ -195,21 +195,37 @@ static bool grow_in_place(struct span *s, page_idx npages)
 	return true;
 }
 
-/* The contents of `from` go to the larger `to`, and `from` is freed. */
-static void *transfer(struct span *from, struct span *to)
+/* The range at `offset` of the block at `from` goes to `to`. Pages that came by mremap before lie in
+ * mappings of their own, and mremap refuses a range of several: then each half is tried. False: some
+ * were copied. */
+static bool carry(uintptr_t from, struct span *to, size_t offset, size_t nbytes)
 {
-	size_t nbytes = large_usable(from);
+	size_t half = align_up(nbytes / 2, PAGE_BYTES);
 
 	/* relaxed: as in count_moved(). */
-	if (nbytes >= MOVE_MIN_BYTES && !from->was_moved
+	if (nbytes >= MOVE_MIN_BYTES
 	    && atomic_load_explicit(&nmoved, memory_order_relaxed) < MOVED_MAX
-	    && !os_move_pages(from->base, to->base, nbytes)) {
-		to->was_moved = true;
+	    && !os_move_pages(from + offset, to->base + offset, nbytes)) {
+		to->nmoved++;
 		count_moved(1);
-	} else {
-		memcpy((void *)to->base, (void *)from->base, nbytes);
+		return true;
 	}
-	drop(from);
+	if (nbytes >= 2 * MOVE_MIN_BYTES) {
+		bool is_moved = carry(from, to, offset, half);
+
+		return carry(from, to, offset + half, nbytes - half) && is_moved;
+	}
+	memcpy((void *)(to->base + offset), (void *)(from + offset), nbytes);
+	return false;
+}
+
+/* The contents of `from` go to the larger `to`, and `from` is freed: without its pages, if all were
+ * moved. */
+static void *transfer(struct span *from, struct span *to)
+{
+	bool is_moved = carry(from->base, to, 0, large_usable(from));
+
+	drop(from, is_moved ? PAGES_CLEAN : PAGES_DIRTY);
 	return hand_out(to);
 }
 

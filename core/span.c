@@ -24,7 +24,7 @@ void span_init(struct span *s, uintptr_t base, class_idx c, const struct sizecla
 	s->nfree = geometry->nslots;
 	s->nfree_trimmed = 0;
 	s->word = 0;
-	s->was_moved = false;
+	s->nmoved = 0;
 	for (unsigned w = 0; w < SIZECLASS_MAX_WORDS; w++) {
 		unsigned below = w * 64 < s->nslots ? s->nslots - w * 64 : 0;
 

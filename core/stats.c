@@ -71,7 +71,7 @@ static RACY void add_span(const struct span *s, void *arg)
 	st->nrecords++;
 	if (place == SPAN_LARGE) {
 		st->nlarge++;
-		st->nlarge_moved += peek(s->was_moved);
+		st->nlarge_moved += peek(s->nmoved) != 0;
 		st->large_bytes += (uint64_t)peek(s->npages) << PAGE_SHIFT;
 	} else if (place != SPAN_UNUSED) {
 		add_slots(s, place == SPAN_CURRENT, st);
