@@ -40,6 +40,7 @@ struct cache {
 	struct magazines mags;
 	uint8_t cap[SIZECLASS_NALL];            /* slots the magazine takes now */
 	uint32_t nbytes_freed[SIZECLASS_NALL];  /* into the spans, since some were taken there */
+	uint32_t nout[SIZECLASS_NALL];          /* slots from the spans less those put there */
 
 	/* Owner's lock: the thread, and strangers that look after idle caches. */
 	_Alignas(CACHE_LINE) struct biased lock;
