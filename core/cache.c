@@ -22,7 +22,8 @@
  *
  * Invariants:
  *   C1  a slot in a magazine has granule 0 and is not free in its span;
- *   C2  index 127 - cap of each magazine's block is NULL, and top is not below it;
+ *   C2  index 127 - cap of each magazine's block is NULL, and top is not below it; a class that was
+ *       never used has cap 0, no block and the dummy's top;
  *   C3  a class has magazines in the depot only while its cap is the table's;
  *   C4  outside of cache_enter() ... cache_leave() a thread's mags is what its cache says; but for
  *       a thread whose cache a handler attached while it was inside its very first cache_enter():
@@ -48,9 +49,10 @@
 #define SHRINK_BYTES KIB(96)
 #define REFILL_SLOTS 63
 
-static _Alignas(MAGAZINE_BYTES) void *dummy_slots[MAGAZINE_SLOTS];
+/* Nobody writes here: a page of constants that is there anyway. */
+static _Alignas(MAGAZINE_BYTES) void *const dummy_slots[MAGAZINE_SLOTS];
 
-#define D1 &dummy_slots[LAST]
+#define D1 (void **)&dummy_slots[LAST]
 #define D8 D1, D1, D1, D1, D1, D1, D1, D1
 #define D32 D8, D8, D8, D8
 struct magazines cache_dummy = { { D32, D32, D32, D32, D32 } };
@@ -114,6 +116,16 @@ static void set_magazine(struct cache *k, unsigned c, void **block, unsigned cap
 	k->mags.top[c] = &block[LAST - cap + n];
 }
 
+/* The first slot of class c, in or out. */
+static bool open_magazine(struct cache *k, class_idx c)
+{
+	void **block = depot_block(&k->depot);
+
+	if (block)
+		set_magazine(k, c, block, first_cap(c), 0);
+	return block;
+}
+
 /* Slots that stay at hand when a full magazine goes into the depot: otherwise a thread that frees
  * two and allocates two would exchange magazines each time. */
 static unsigned kept_slots(unsigned cap)
@@ -130,17 +142,11 @@ size_t cache_depot_nbytes(class_idx c)
 
 static struct cache *make(void)
 {
-	struct cache *k = meta_alloc(sizeof *k, MAGAZINE_BYTES);
+	struct cache *k = meta_alloc(sizeof *k, CACHE_LINE);
 
 	if (!k)
 		return NULL;
 	memcpy(&k->mags, &cache_dummy, sizeof k->mags);
-	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
-		/* No store to the slots: they are zero, and most are never touched. */
-		k->cap[c] = (uint8_t)first_cap(c);
-		if (k->cap[c])
-			k->mags.top[c] = &k->first[c][LAST - k->cap[c]];
-	}
 	biased_init(&k->lock, LOCK_HEAP);
 	/* relaxed: LOCK_HEAPS is held. */
 	k->next = atomic_load_explicit(&caches.all, memory_order_relaxed);
@@ -255,7 +261,7 @@ static void *refill(struct cache *k, class_idx c)
 	void *p = NULL;
 
 	biased_enter(&k->lock);
-	if (refill_from_depot(k, c) || refill_from_spans(k, c))
+	if ((k->cap[c] || open_magazine(k, c)) && (refill_from_depot(k, c) || refill_from_spans(k, c)))
 		p = *k->mags.top[c]--;
 	biased_leave(&k->lock);
 	return p;
@@ -399,18 +405,25 @@ static void flush_to_spans(struct cache *k, class_idx c)
 	}
 }
 
-/* Makes room in the full magazine of class c. */
-static void make_room(struct cache *k, class_idx c)
+/* Makes room for `p` in the full magazine of class c, or does without one. */
+static bool make_room(struct cache *k, class_idx c, void *p)
 {
+	bool has_room = true;
+
 	biased_enter(&k->lock);
-	if (!flush_to_depot(k, c))
+	if (!k->cap[c])
+		has_room = open_magazine(k, c);
+	else if (!flush_to_depot(k, c))
 		flush_to_spans(k, c);
+	if (!has_room)
+		put(k, c, &p, 1);
 	biased_leave(&k->lock);
 	/* Its owner may be idle for good: who will give it back? */
 	if (unlikely(k->spans.nbytes_strange >= SCAVENGE_HELPER_BYTES)) {
 		k->spans.nbytes_strange = 0;
 		scavenge_expect(SCAVENGE_HELPER_BYTES);
 	}
+	return has_room;
 }
 
 /* Frees the slot p with the magazines `m` of this mode in hand; its granule is clear. */
@@ -425,13 +438,14 @@ static void free_in_hand(struct magazines *m, class_idx c, void *p, const void *
 	}
 	struct cache *k = cache_tls.cache;
 
-	if (m->top[c] == &block_of(k, c)[LAST])
-		make_room(k, c);
-	void **top = m->top[c] + 1;
+	if (m->top[c] != &block_of(k, c)[LAST] || make_room(k, c, p)) {
+		void **top = m->top[c] + 1;
 
-	*top = p;
-	atomic_signal_fence(memory_order_release);      /* first the slot: a fork may come between */
-	m->top[c] = top;
+		*top = p;
+		/* First the slot: a fork may come between. */
+		atomic_signal_fence(memory_order_release);
+		m->top[c] = top;
+	}
 	cache_leave(hand(), m);
 	finish(k, caller);
 }
@@ -514,7 +528,6 @@ static void empty_magazine(struct cache *k, unsigned c)
 	empty_depot(k, (class_idx)c);
 	if (k->mags.top[c] > bottom)
 		put(k, (class_idx)c, bottom + 1, (unsigned)(k->mags.top[c] - bottom));
-	/* Most classes were never used: not a store to their slots. */
 	if (k->mags.top[c] > bottom || k->cap[c] != first_cap(c))
 		set_magazine(k, c, block, first_cap(c), 0);
 }

@@ -38,7 +38,7 @@ struct magazines {
 struct cache {
 	/* Owner thread only, by way of the thread-local `mags`. */
 	struct magazines mags;
-	uint8_t cap[SIZECLASS_NALL];            /* slots the magazine takes now */
+	uint8_t cap[SIZECLASS_NALL];            /* slots the magazine takes now; 0: it has no block */
 	uint32_t nbytes_freed[SIZECLASS_NALL];  /* into the spans, since some were taken there */
 	uint32_t nout[SIZECLASS_NALL];          /* slots from the spans less those put there */
 
@@ -52,8 +52,6 @@ struct cache {
 	struct cache *next_idle;                /* of those without a thread */
 	bool is_used;                           /* by a thread */
 	bool is_held_for_fork;                  /* `lock`, from prepare to the end */
-
-	_Alignas(MAGAZINE_BYTES) void *first[SIZECLASS_NALL][MAGAZINE_SLOTS];
 };
 
 struct cache_tls {

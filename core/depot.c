@@ -1,6 +1,7 @@
-/* depot.c: a thread's full magazines beyond the one in use of each class.
+/* depot.c: a thread's blocks for magazines, and its full magazines beyond those in use.
  *
- * Reached from cache.c. Depends on meta.c for blocks, which never go back.
+ * Reached from cache.c. Depends on meta.c for blocks, which never go back. They are touched in the
+ * order of need: most classes are never used, and those that are share os pages.
  *
  * Invariants, checked by depot_verify():
  *   D1  nfull is the number of magazines in `full`;
@@ -16,18 +17,31 @@
 #define BLOCKS_AT_A_TIME 8
 #define NEXT(block) (*(void ***)(block))
 
-static bool make_empty(struct depot *d)
+static bool make_fresh(struct depot *d)
 {
 	struct sigmask saved;
 
 	sigmask_block(&saved);
-
-	char *p = meta_alloc(BLOCKS_AT_A_TIME * MAGAZINE_BYTES, MAGAZINE_BYTES);
-
+	d->fresh = meta_alloc(BLOCKS_AT_A_TIME * MAGAZINE_BYTES, MAGAZINE_BYTES);
 	sigmask_restore(&saved);
-	for (unsigned i = 0; p && i < BLOCKS_AT_A_TIME; i++)
-		depot_drop(d, (void **)(p + i * MAGAZINE_BYTES));
-	return p;
+	d->nfresh = d->fresh ? BLOCKS_AT_A_TIME : 0;
+	return d->nfresh;
+}
+
+void **depot_block(struct depot *d)
+{
+	void **empty = d->empty;
+
+	if (empty) {
+		d->empty = NEXT(empty);
+		return empty;
+	}
+	if (!d->nfresh && !make_fresh(d))
+		return NULL;
+	empty = (void **)d->fresh;
+	d->fresh += MAGAZINE_BYTES;
+	d->nfresh--;
+	return empty;
 }
 
 void **depot_put(struct depot *d, class_idx c, void **full, size_t nbytes)
@@ -36,12 +50,11 @@ void **depot_put(struct depot *d, class_idx c, void **full, size_t nbytes)
 
 	if (of->nfull >= of->limit || d->nbytes + nbytes > DEPOT_BYTES)
 		return NULL;
-	if (!d->empty && !make_empty(d))
+
+	void **empty = depot_block(d);
+
+	if (!empty)
 		return NULL;
-
-	void **empty = d->empty;
-
-	d->empty = NEXT(empty);
 	NEXT(full) = of->full;
 	of->full = full;
 	of->nfull++;

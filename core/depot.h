@@ -1,4 +1,5 @@
-/* depot.h: a thread's full magazines beyond the one in use of each class.
+/* depot.h: where a thread's magazines come from, and its full ones beyond the one in use of each
+ * class.
  *
  * A thread that frees some thousand blocks and then allocates as many would carry every slot to its
  * span and back, which costs about as much as the calls themselves. The depot exchanges whole
@@ -32,8 +33,13 @@ struct depot_class {
 struct depot {
 	struct depot_class class[SIZECLASS_NALL];
 	void **empty;
+	char  *fresh;                           /* blocks that were never used */
+	unsigned nfresh;
 	size_t nbytes;                          /* of slots in full magazines */
 };
+
+/* The block of an empty magazine. NULL: no memory. ctx: alloc, owner's lock */
+void **depot_block(struct depot *d);
 
 /* Takes the full magazine of `nbytes` in slots, and gives an empty one for it. NULL: no more of this
  * class. ctx: alloc, owner's lock */

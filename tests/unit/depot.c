@@ -177,13 +177,44 @@ Test(depot, its_slots_are_counted_and_given_back_when_the_thread_idles, .init = 
 	cr_assert_leq(cache_count_slots(cache_tls.cache, c), 127);
 }
 
+/* From now on there is no memory for magazines. */
+static void use_up_blocks(void)
+{
+	core_refuse_memory(true);
+	while (meta_alloc(KIB(4), 64))
+		;
+	while (depot_block(depot()))
+		;
+}
+
+static void *allocate(void *arg)
+{
+	*(void **)arg = cache_alloc(BYTES);
+	cache_detach();
+	return NULL;
+}
+
+Test(depot, without_memory_for_a_first_magazine_free_does_without, .init = core_start)
+{
+	void *p = NULL;
+
+	cache_free(cache_alloc(2 * BYTES));
+	core_in_thread(allocate, &p);
+	use_up_blocks();
+	cache_free(p);
+	cr_assert_eq(cache_tls.cache->cap[sizeclass_of(BYTES)], 0);
+	cr_assert_null(cache_alloc(3 * BYTES));
+	core_refuse_memory(false);
+	cr_assert_not_null(cache_alloc(3 * BYTES));
+	core_verify();
+	cr_assert_eq(heap_span((uintptr_t)p)->nfree, heap_span((uintptr_t)p)->nslots);
+}
+
 Test(depot, without_memory_for_magazines_the_spans_take_the_slots, .init = core_start)
 {
 	cycle(1, FEW, BYTES);
 	fill(FEW, BYTES);
-	core_refuse_memory(true);
-	while (meta_alloc(KIB(4), 64))
-		;
+	use_up_blocks();
 	drain(FEW);
 	core_refuse_memory(false);
 	cr_assert_eq(of(BYTES)->nfull, 0);

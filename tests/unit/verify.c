@@ -193,7 +193,7 @@ Test(verify, a_magazine_without_its_end_is_found, .init = sound, .signal = SIGAB
 	struct cache *k = cache_tls.cache;
 	class_idx c = sizeclass_of(48);
 
-	k->first[c][MAGAZINE_SLOTS - 1 - k->cap[c]] = block[1];
+	k->mags.top[c][-(ptrdiff_t)cache_count_slots(k, c)] = block[1];
 	verify_all();
 }
 
