@@ -137,13 +137,13 @@ HOT bool cache_find(const void *p, _Atomic uint8_t **granule, class_idx *c)
 	uintptr_t offset = (uintptr_t)p - heap.base;
 	size_t g = offset >> 4 | offset << 60;
 
-	/* relaxed: whoever got p from malloc got what came before it. */
-	if (unlikely(g >= atomic_load_explicit(&heap.hot_granules, memory_order_relaxed)))
+	/* acquire: pairs with the release in grow_by(): for a wild pointer too the tables cover it. */
+	if (unlikely(g >= atomic_load_explicit(&heap.hot_granules, memory_order_acquire)))
 		return false;
 	*granule = &heap.granules[g];
 	/* relaxed, both: the block's owner is alone in touching its granule; if the program frees it
 	 * twice at the same instant, spanset_put() finds out. */
-	*c = atomic_load_explicit(&heap.page_class[offset >> PAGE_SHIFT], memory_order_relaxed);
+	*c = atomic_load_explicit(heap_page_class(offset >> PAGE_SHIFT), memory_order_relaxed);
 	return atomic_load_explicit(*granule, memory_order_relaxed) == *c;
 }
 

@@ -7,6 +7,8 @@
  *                that stays in the cache where the granules may not
  *     page_span  the span of each page; of a large span's whole arenas, arena_span instead
  *     pages      which pages are free (pages.h)
+ * Granules lie in a region of their own from the start. The others begin small, side by side in
+ * memory for records, and move to regions of their own when the heap outgrows them, at 2 MiB.
  */
 #ifndef CORE_HEAP_H
 #define CORE_HEAP_H
@@ -19,16 +21,19 @@
 #include "core/span.h"
 
 struct heap {
-	/* Constant after heap_init(), but for the counts, which grow: any thread reads, no lock. */
+	/* Constant after heap_init(), but for the counts, which grow, and for the tables that move once,
+	 * before the counts pass what the first ones cover: any thread reads, no lock. Entries are
+	 * copied; the first tables stay as they were. */
 	uintptr_t base;
 	_Atomic uint8_t *granules;
 	_Atomic uint8_t *granules_by_address;   /* granules - base / 16, for the hot path */
 	/* Granules of the accessible heap if the hot path may use them, else 0. */
 	_Atomic size_t hot_granules;
 	_Atomic size_t nbytes;                  /* accessible heap, from base */
-	_Atomic uint8_t *page_class;            /* of the span there: what its granules hold */
-	struct span *_Atomic *page_span;
-	struct span *_Atomic *arena_span;
+	_Atomic uint8_t *_Atomic page_class;    /* of the span there: what its granules hold */
+	struct span *_Atomic *_Atomic page_span;
+	struct span *_Atomic *_Atomic arena_span;
+	_Atomic bool has_moved;                 /* the tables are the large ones */
 	const struct sizeclass_set *classes;
 	unsigned granule_shift;
 
@@ -38,6 +43,7 @@ struct heap {
 	struct meta_table granule_table, class_table, page_table, chunk_table, arena_table;
 	struct pages pages;
 	struct span *unused_spans;
+	unsigned nfresh_spans;                  /* at the end of the newest block: not used yet */
 	struct span_block *_Atomic span_blocks; /* all records ever made; read without the lock */
 	page_idx npages_peak;                   /* most pages in use at once */
 };
@@ -71,15 +77,27 @@ static inline page_idx heap_page(uintptr_t p)
 /* Is `p` in the accessible heap? ctx: any, signal */
 static inline bool heap_contains(uintptr_t p)
 {
-	/* relaxed: whoever got a pointer from malloc got what came before it. */
-	return p - heap.base < atomic_load_explicit(&heap.nbytes, memory_order_relaxed);
+	/* acquire: pairs with the release in grow_by(): for a wild pointer too the tables cover it. */
+	return p - heap.base < atomic_load_explicit(&heap.nbytes, memory_order_acquire);
+}
+
+/* The entry of a page. relaxed: ordered by the count that covers the page, or by what the caller
+ * knows the page from. */
+HOT struct span *_Atomic *heap_page_entry(size_t page)
+{
+	return atomic_load_explicit(&heap.page_span, memory_order_relaxed) + page;
+}
+
+HOT _Atomic uint8_t *heap_page_class(size_t page)
+{
+	return atomic_load_explicit(&heap.page_class, memory_order_relaxed) + page;
 }
 
 /* The span at an address of an allocated block. ctx: any, signal */
 HOT struct span *heap_span(uintptr_t p)
 {
 	/* relaxed: set before the block was handed out, which is how the caller knows p. */
-	return atomic_load_explicit(&heap.page_span[(p - heap.base) >> PAGE_SHIFT],
+	return atomic_load_explicit(heap_page_entry((p - heap.base) >> PAGE_SHIFT),
 	                            memory_order_relaxed);
 }
 

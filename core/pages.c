@@ -9,6 +9,8 @@
  */
 #include "core/pages_summary.h"
 
+#include <string.h>
+
 /* Chunks with dirty pages that pages_take_dirty() looks at before it pauses: at most 0.1 ms. */
 #define DIRTY_CHUNKS_A_CALL 1024
 
@@ -23,6 +25,14 @@ void pages_init(struct pages *p, struct pages_chunk *chunks, void *summary, page
 	check(capacity <= UINT32_C(1) << 30);
 	*p = (struct pages){ .chunks = chunks, .capacity = capacity };
 	pages_summary_init(p, summary);
+}
+
+void pages_move(struct pages *p, struct pages_chunk *chunks, void *summary, page_idx capacity)
+{
+	check(capacity >= p->capacity && capacity <= UINT32_C(1) << 30);
+	memcpy(chunks, p->chunks, (p->npages + PAGES_CHUNK - 1) / PAGES_CHUNK * sizeof *chunks);
+	p->chunks = chunks;
+	pages_summary_move(p, summary, capacity);
 }
 
 /* --- words --- */

@@ -64,7 +64,7 @@ struct pages_cache {
 };
 
 struct pages {
-	/* Constant after pages_init(). */
+	/* Changed by pages_init() and pages_move() only. */
 	struct pages_chunk *chunks;
 	uint64_t *level[PAGES_LEVELS];          /* summaries: [0] of chunks, the last is the root */
 	uint64_t *dirty_chunks;                 /* a bit a chunk: has free dirty pages */
@@ -86,6 +86,10 @@ size_t pages_summary_bytes(page_idx capacity);
 /* Both ranges are aligned to CACHE_LINE and zero; `chunks` need not be accessible yet.
  * ctx: init */
 void pages_init(struct pages *p, struct pages_chunk *chunks, void *summary, page_idx capacity);
+
+/* Copies everything to larger memory, as in pages_init(): room for `capacity` pages, not fewer than
+ * before. The old memory is of no use any more. ctx: alloc, LOCK_PAGES */
+void pages_move(struct pages *p, struct pages_chunk *chunks, void *summary, page_idx capacity);
 
 /* The heap now ends `npages` later (a multiple of PAGES_GROW); the new pages are free and clean.
  * The chunk records up to the new end are accessible, and zero if new. ctx: alloc, LOCK_PAGES */

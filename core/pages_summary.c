@@ -8,6 +8,8 @@
  */
 #include "core/pages_summary.h"
 
+#include <string.h>
+
 /* Fan-out 8, and 4 below the root: a root entry spans 2^20 pages (8 GiB), the most that 21 bits
  * count without a special case; 1 TiB has 128 of them, which a search reads in a row. */
 const uint8_t pages_summary_shift[PAGES_LEVELS] = { PAGES_CHUNK_SHIFT, 12, 15, 18, 20 };
@@ -52,6 +54,19 @@ void pages_summary_init(struct pages *p, void *memory)
 		word += level_entries(p->capacity, level);
 	}
 	p->dirty_chunks = word;
+}
+
+/* Beyond the old capacity everything is 0, which is what the new entries are. */
+void pages_summary_move(struct pages *p, void *memory, page_idx capacity)
+{
+	const struct pages old = *p;
+
+	p->capacity = capacity;
+	pages_summary_init(p, memory);
+	for (unsigned level = 0; level < PAGES_LEVELS; level++)
+		memcpy(p->level[level], old.level[level],
+		       level_entries(old.capacity, level) * sizeof(uint64_t));
+	memcpy(p->dirty_chunks, old.dirty_chunks, dirty_words(old.capacity) * sizeof(uint64_t));
 }
 
 /* The longest run inside `word`, if it is longer than `max`; else `max`. */

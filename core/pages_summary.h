@@ -58,6 +58,9 @@ static inline unsigned bits_high(uint64_t word)
 /* Divides `memory` into the levels and the bitmap of chunks with dirty pages. ctx: init */
 void pages_summary_init(struct pages *p, void *memory);
 
+/* The same for another capacity, with what was in the old memory. ctx: alloc, LOCK_PAGES */
+void pages_summary_move(struct pages *p, void *memory, page_idx capacity);
+
 /* The bitmaps of the chunks [chunk, chunk_limit) changed: brings what is above them up to date.
  * ctx: alloc, LOCK_PAGES */
 void pages_summary_update(struct pages *p, page_idx chunk, page_idx chunk_limit);

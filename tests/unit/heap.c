@@ -131,10 +131,12 @@ Test(heap, a_heap_that_may_not_grow_gives_what_is_there, .init = core_start)
 
 Test(heap, more_than_there_are_addresses_is_refused, .init = core_start)
 {
-	cr_assert_not(core_take_pages(NULL, heap.pages.capacity, 2, &run) &&
-	              core_take_pages(NULL, heap.pages.capacity, 1, &run));
-	cr_assert_not(core_take_pages(NULL, heap.pages.capacity + 1, 1, &run));
-	cr_assert_not(core_take_pages(NULL, 1, heap.pages.capacity * 2, &run));
+	page_idx capacity = (page_idx)(heap.region.nbytes >> PAGE_SHIFT);
+
+	cr_assert_not(core_take_pages(NULL, capacity, 2, &run) &&
+	              core_take_pages(NULL, capacity, 1, &run));
+	cr_assert_not(core_take_pages(NULL, capacity + 1, 1, &run));
+	cr_assert_not(core_take_pages(NULL, 1, capacity * 2, &run));
 	core_verify();
 }
 
@@ -302,6 +304,69 @@ Test(heap, whole_arenas_of_a_span_have_one_entry_each, .init = core_start)
 	cr_assert_null(heap_span_any(heap_address(ARENA_PAGES - 2)));
 	cr_assert_null(heap_span_any(heap_address(3 * ARENA_PAGES + 1)));
 	cr_assert_null(heap.page_span[ARENA_PAGES + 5]);
+}
+
+Test(heap, the_first_tables_move_with_what_they_say, .init = core_start)
+{
+	take(256);                              /* 2 MiB: all that they cover */
+	give(100, 20);
+
+	struct span *s = span_over(10, 5), *t = span_over(255, 1);
+	class_idx class = atomic_load_explicit(heap_page_class(12), memory_order_relaxed);
+
+	cr_assert_not(heap.has_moved);
+	core_refuse_memory(true);
+	cr_assert_not(core_take_pages(NULL, 21, 1, &run));
+	core_refuse_memory(false);
+	core_verify();
+	cr_assert_eq(take(21), 256);
+	cr_assert(heap.has_moved);
+	core_verify();
+	cr_assert_eq(heap_span_any(heap_address(12)), s);
+	cr_assert_eq(heap_span_any(heap_address(255)), t);
+	cr_assert_null(heap_span_any(heap_address(16)));
+	cr_assert_eq(atomic_load_explicit(heap_page_class(12), memory_order_relaxed), class);
+	cr_assert_eq(take(20), 100);
+	s = span_over(100, 180);
+	cr_assert_eq(heap_span_any(heap_address(255)), s);
+	cr_assert_eq(heap_span_any(heap_address(279)), s);
+}
+
+struct mapper {
+	pthread_t thread;
+	struct span *span;
+	page_idx page;
+};
+
+static _Atomic bool may_go;
+
+static void *map_one(void *arg)
+{
+	struct mapper *m = arg;
+
+	while (!atomic_load_explicit(&may_go, memory_order_relaxed))
+		;
+	heap_map_span(m->page, 1, m->span);
+	return NULL;
+}
+
+Test(heap, no_entry_is_lost_while_the_tables_move, .init = core_start)
+{
+	struct mapper m[8];
+
+	take(256);
+	for (unsigned i = 0; i < 8; i++) {
+		m[i] = (struct mapper){ .span = new_span(), .page = i * 31 };
+		m[i].span->base = heap_address(m[i].page);
+		m[i].span->npages = 1;
+		cr_assert_eq(pthread_create(&m[i].thread, NULL, map_one, &m[i]), 0);
+	}
+	atomic_store_explicit(&may_go, true, memory_order_relaxed);
+	take(100);
+	for (unsigned i = 0; i < 8; i++) {
+		pthread_join(m[i].thread, NULL);
+		cr_assert_eq(heap_span_any(heap_address(m[i].page)), m[i].span);
+	}
 }
 
 Test(heap, a_stale_entry_is_seen_through, .init = core_start)

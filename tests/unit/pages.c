@@ -59,7 +59,35 @@ static void free_dirty(page_idx first, page_idx limit, uint32_t now)
 	pages_free(&p, first, limit - first, PAGES_DIRTY, now);
 }
 
+static void move_to(page_idx capacity)
+{
+	pages_move(&p, zeroed((capacity / CHUNK + 1) * pages_chunk_bytes()),
+	           zeroed(pages_summary_bytes(capacity)), capacity);
+}
+
 /* --- growth and both ends --- */
+
+Test(pages, moves_to_larger_memory_with_everything)
+{
+	page_idx cursor = PAGE_NONE, npages;
+
+	empty_of(PAGES_GROW);
+	pages_grow(&p, PAGES_GROW);
+	cr_assert_eq(pages_alloc(&p, 100, 1, &mix), 0);
+	free_dirty(20, 30, 1);
+	pages_free(&p, 40, 5, PAGES_LAZY, 1);
+	for (page_idx capacity = PAGES_GROW; capacity <= UINT32_C(1) << 27; capacity *= 8) {
+		move_to(capacity);
+		pages_verify(&p);
+		cr_assert_eq(p.capacity, capacity);
+		cr_assert_eq(p.nfree, 28 + 15);
+	}
+	pages_grow(&p, CHUNK);
+	pages_verify(&p);
+	cr_assert_eq(pages_alloc(&p, 28 + CHUNK, 1, &mix), 100);
+	cr_assert_eq(pages_take_dirty(&p, 2, 100, false, &cursor, &npages), 20);
+	cr_assert_eq(npages, 10);
+}
 
 Test(pages, records_are_small)
 {
