@@ -61,7 +61,8 @@ void meta_table_init(struct meta_table *t, struct os_region *space, size_t nbyte
 {
 	nbytes = align_up(nbytes, TABLE_STEP_BYTES);
 	check(nbytes <= space->nbytes);
-	t->region = (struct os_region){ space->base, nbytes, space->is_mapped };
+	t->region = (struct os_region){ .base = space->base, .nbytes = nbytes,
+	                                .is_mapped = space->is_mapped };
 	t->committed = 0;
 	space->base += nbytes;
 	space->nbytes -= nbytes;

@@ -15,6 +15,8 @@ struct os_region {
 	uintptr_t base;
 	size_t    nbytes;
 	bool      is_mapped;                    /* as PROT_NONE; else the addresses are merely chosen */
+	/* Mapped too, for the sake of alignment: of no use, given up by os_unreserve(). */
+	size_t    nbytes_below, nbytes_above;
 };
 
 /* Finds up to `nbytes` (halved until it fits, not below `min_bytes`), aligned. With a limit on

@@ -65,6 +65,29 @@ Test(os, reserves_a_tebibyte_at_an_aligned_address)
 	cr_assert_geq(r.nbytes, MIB(64));
 }
 
+static bool is_unmapped(uintptr_t addr)
+{
+	void *p = mmap((void *)addr, N, PROT_NONE,
+	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	return p == (void *)addr;
+}
+
+Test(os, what_is_given_up_is_unmapped_on_both_sides)
+{
+	cr_assert_eq(os_reserve(&r, GIB(1), GIB(1), ARENA_BYTES), 0);
+	cr_assert_eq(r.nbytes_below + r.nbytes_above, ARENA_BYTES - OS_PAGE_BYTES);
+	cr_assert_eq(os_commit(&r, r.base, N), 0);
+	cr_assert(!is_unmapped(r.base + N));
+	os_unreserve(&r, N);
+	cr_assert(is_accessible(r.base));
+	cr_assert(is_unmapped(r.base + N) && is_unmapped(r.base + GIB(1) - N));
+	if (r.nbytes_below >= N)
+		cr_assert(is_unmapped(r.base - r.nbytes_below) && is_unmapped(r.base - N));
+	if (r.nbytes_above >= N)
+		cr_assert(is_unmapped(r.base + GIB(1) + r.nbytes_above - N));
+}
+
 Test(os, memory_is_accessible_where_it_was_committed_only, .init = reserved)
 {
 	cr_assert_not(is_accessible(r.base));
