@@ -2,7 +2,8 @@
  *
  * Reached by the first allocation of the process, which may come from ld.so before any
  * constructor, and by our constructor. The only file that calls dlsym, in the constructor or
- * later: it may call calloc.
+ * later: it may call calloc. Most processes never need it: what the program's names lead to the
+ * loader writes into malloc_family, and dlopen is looked for when it is called.
  *
  * Standing down: every function of ours passes the call on to the next library's. The hot path
  * needs no test for it: the heap is never started, so its magazines and granules stay empty. If
@@ -180,10 +181,8 @@ static void check_takeover(void)
 {
 	unsigned nours = 0, n = 0;
 
-	for (const struct own_function *f = malloc_family; f->name; f++, n++) {
-		const void *found = find(RTLD_DEFAULT, f->name);
-
-		nours += found == f->address || is_entry(found);
+	for (const struct own_function *f = malloc_family; f->address; f++, n++) {
+		nours += f->found == f->address || is_entry(f->found);
 	}
 	if (nours > 0 && nours < n)
 		stand_down("the program has a part of a malloc of its own");
@@ -197,7 +196,6 @@ void init_find_dlopen(void)
 static __attribute__((constructor)) void constructor(void)
 {
 	start_once();
-	init_find_dlopen();
 	if (!start.stands_down)
 		check_takeover();
 }

@@ -342,15 +342,29 @@ own(posix_memalign);
 own(valloc);
 own(malloc_usable_size);
 
+/* The names as the loader resolves them: to the compiler unrelated to the functions above. */
+#define family(name) { (const void *)own_##name, found_##name }
+#define found(name) extern const char found_##name[] __asm__(#name)
+
+found(malloc);
+found(free);
+found(calloc);
+found(realloc);
+found(memalign);
+found(aligned_alloc);
+found(posix_memalign);
+found(valloc);
+found(malloc_usable_size);
+
 const struct own_function malloc_family[] = {
-	{ "malloc", (void *)own_malloc },
-	{ "free", (void *)own_free },
-	{ "calloc", (void *)own_calloc },
-	{ "realloc", (void *)own_realloc },
-	{ "memalign", (void *)own_memalign },
-	{ "aligned_alloc", (void *)own_aligned_alloc },
-	{ "posix_memalign", (void *)own_posix_memalign },
-	{ "valloc", (void *)own_valloc },
-	{ "malloc_usable_size", (void *)own_malloc_usable_size },
+	family(malloc),
+	family(free),
+	family(calloc),
+	family(realloc),
+	family(memalign),
+	family(aligned_alloc),
+	family(posix_memalign),
+	family(valloc),
+	family(malloc_usable_size),
 	{ NULL, NULL }
 };

@@ -24,8 +24,8 @@ extern struct next next;
 
 /* What a malloc must define as a whole, ended by NULL; ours, whoever else defines them. */
 struct own_function {
-	const char *name;
 	const void *address;
+	const void *found;                      /* by the loader, for everybody: ours or the program's */
 };
 
 extern const struct own_function malloc_family[];

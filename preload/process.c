@@ -35,7 +35,7 @@ static COLD void *dlopen_unbound(const char *file, int mode)
 /* Calls the real one last, as a jump: it looks at its caller for the search path. */
 EXPORT void *dlopen(const char *file, int mode)
 {
-	if (unlikely(!next.dlopen))             /* from a constructor before ours */
+	if (unlikely(!next.dlopen))
 		init_find_dlopen();
 	if (unlikely(mode & RTLD_DEEPBIND) && !next.malloc)
 		return dlopen_unbound(file, mode);
