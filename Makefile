@@ -34,7 +34,7 @@ LIB_FLAGS := $(BASE) -Wconversion -fPIC -fvisibility=hidden -fno-plt \
              -fno-semantic-interposition -ftls-model=initial-exec -foptimize-sibling-calls \
              -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free
 LINK      := -shared -Wl,-soname,libspangc.so -Wl,--version-script=preload/exports.map \
-             -Wl,-z,now,-z,relro,-z,defs,-z,nodelete -Wl,--as-needed
+             -Wl,-z,now,-z,relro,-z,defs,-z,nodelete,-z,noseparate-code -Wl,--as-needed
 # A compiler that knows malloc drops the very calls these tests make, and warns of their misuse.
 MISUSE    := $(BASE) -fno-builtin -Wno-free-nonheap-object -Wno-use-after-free \
              -Wno-mismatched-dealloc -Wno-alloc-size-larger-than -Wno-unused-result
