@@ -1,7 +1,7 @@
 /* knobs.c: reads the SPANGC_ variables into `knobs`.
  *
  * Called once by preload when the library starts: libc may be half alive, hence no getenv, no
- * stdio, no allocation. Depends on base.h and report.h only.
+ * stdio, no allocation. Depends on report.h and report_file.h.
  *
  * Invariant: the first word of a row's `values` parses to the row's default
  * (tests/unit/knobs.c).
@@ -11,11 +11,12 @@
 
 #include "core/knobs.h"
 #include "core/report.h"
+#include "core/report_file.h"
 
 #define PREFIX "SPANGC_"
 #define SHOWN_BYTES 64                          /* of a value, in a message */
 
-enum knob_kind { ENUM, FLAG, SIZE, TIME, LATER };
+enum knob_kind { ENUM, FLAG, SIZE, TIME, PATH, LATER };
 
 struct knob_row {
 	const char *name;                       /* after PREFIX */
@@ -129,8 +130,25 @@ static bool parse_time(const char *s, uint64_t *value)
 	return n == 0 && !*rest;
 }
 
+/* There is one variable of this kind. Programs overwrite their environment: hence a copy. */
+static bool parse_path(const char *s, const char *words, uint64_t *value)
+{
+	static char path[KNOB_PATH_BYTES];
+
+	*value = 0;
+	if (!strcmp(s, words))
+		return true;
+	if (!report_file_is_pattern(s))
+		return false;
+	memcpy(path, s, strlen(s) + 1);
+	*value = (uintptr_t)path;
+	return true;
+}
+
 static bool parse(const struct knob_row *row, const char *s, uint64_t *value)
 {
+	if (row->kind == PATH)
+		return parse_path(s, row->values, value);
 	if (row->kind == SIZE)
 		return parse_size(s, value);
 	if (row->kind == TIME)
@@ -158,6 +176,9 @@ static void say_bad_value(const struct knob_row *row, const char *setting, size_
 		break;
 	case TIME:
 		text_str(&t, "must be a time like 500ms (ms s m), 0 or never");
+		break;
+	case PATH:
+		text_str(&t, "must be stderr or a path, % only in %p %e %n %%");
 		break;
 	default:
 		text_str(&t, "must be one of ");

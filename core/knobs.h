@@ -10,6 +10,7 @@
 
 #define KNOB_OFF UINT64_MAX                     /* of a SIZE */
 #define KNOB_NEVER UINT64_MAX                   /* of a TIME */
+#define KNOB_PATH_BYTES 4096                    /* with its end */
 
 /* The words of each ENUM, in the order of knobs.def. */
 enum knob_mode { KNOB_MODE_MALLOC, KNOB_MODE_LEAKS, KNOB_MODE_GC };

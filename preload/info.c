@@ -5,8 +5,8 @@
  * taken before the first word is written; no lock is held while writing. Before there is a heap,
  * and when the library stands down, all are 0.
  *
- * What SPANGC_STATS=1 and malloc_stats() print, each line with its head, so that the lines of
- * several processes can be told apart:
+ * What SPANGC_STATS=1 (where SPANGC_REPORT says) and malloc_stats() (on stderr) print, each line
+ * with its head, so that the lines of several processes can be told apart:
  *
  *     ==PID==STATS: spangc: memory NAME BYTES MEANING          the parts add up to `heap`
  *     ==PID==STATS: spangc: class  ...                         a table, classes in use only
@@ -23,6 +23,7 @@
 #include "core/heap.h"
 #include "core/knobs.h"
 #include "core/report.h"
+#include "core/report_file.h"
 #include "core/stats.h"
 
 #include <errno.h>
@@ -214,12 +215,21 @@ static __attribute__((constructor)) void keep_stderr(void)
 	kept.ino = now.st_ino;
 }
 
-void info_print(void)
+/* -1: there is none any more. */
+static int find_stderr(void)
 {
 	if (fcntl(STDERR_FILENO, F_GETFD) >= 0)
-		print(STDERR_FILENO);
-	else if (is_same_file(kept.fd))         /* else it is the program's by now */
-		print(kept.fd);
+		return STDERR_FILENO;
+	return is_same_file(kept.fd) ? kept.fd : -1;    /* else it is the program's by now */
+}
+
+void info_print(void)
+{
+	int fallback = find_stderr(), fd = report_file_open(fallback);
+
+	if (fd >= 0)
+		print(fd);
+	report_file_close(fd, fallback);
 }
 
 /* Keeps errno, and is no cancellation point, as text_flush() is none. */

@@ -36,6 +36,7 @@ int main(int argc, char **argv)
 		"SPANGC_MEMORY_LIMIT=99999999999G", "SPANGC_THP=sometimes", "SPANGC_MISUSE=ignore",
 		"SPANGC_STATS=2", "SPANGC_STATS=yes", "SPANGC_VERIFY=x", "SPANGC_MODE=fast",
 		"SPANGC_NO_SUCH_KNOB=1", "SPANGC_=1", "SPANGC_MADVIS=free", "SPANGC_MADVISED=free",
+		"SPANGC_REPORT=", "SPANGC_REPORT=/tmp/%x", "SPANGC_REPORT=100%",
 	};
 	static const char *const good[] = {
 		"SPANGC_MADVISE=none", "SPANGC_RELEASE_DELAY=0", "SPANGC_RELEASE_DELAY=never",
@@ -43,6 +44,7 @@ int main(int argc, char **argv)
 		"SPANGC_MIN_ALIGN=8", "SPANGC_MEMORY_LIMIT=off", "SPANGC_MEMORY_LIMIT=2G",
 		"SPANGC_THP=never", "SPANGC_THP=always", "SPANGC_MISUSE=warn", "SPANGC_STATS=0",
 		"SPANGC_VERIFY=1", "SPANGC_MODE=malloc", "SPANGCX=1", "NOT_SPANGC_MADVISE=x",
+		"SPANGC_REPORT=stderr", "SPANGC_REPORT=/no/%e.%p.%n.100%%",
 	};
 
 	if (argc > 1) {

@@ -5,6 +5,8 @@
 #include "core/knobs.h"
 #include "tests/unit/capture.h"
 
+#define PATH_MESSAGE "must be stderr or a path, % only in %p %e %n %%; using stderr"
+
 static struct knobs defaults;
 static char said[8000];
 
@@ -100,6 +102,29 @@ Test(knobs, flags)
 	expect_refused("SPANGC_STATS=yes", "must be one of 0 1; using 0");
 }
 
+Test(knobs, a_path_is_copied)
+{
+	char setting[] = "SPANGC_REPORT=/tmp/%e.%p.%n.%%", *environ[] = { setting, NULL };
+	static char brim[sizeof "SPANGC_REPORT=" + KNOB_PATH_BYTES] = "SPANGC_REPORT=";
+
+	knobs_read(environ, false);
+	memset(setting, 'x', sizeof setting - 1);
+	cr_assert_str_eq((const char *)(uintptr_t)knobs.report, "/tmp/%e.%p.%n.%%");
+	knobs = defaults;
+	memset(brim + strlen(brim), 'a', KNOB_PATH_BYTES - 1);
+	environ[0] = brim;
+	knobs_read(environ, false);
+	cr_assert_eq(strlen((const char *)(uintptr_t)knobs.report), KNOB_PATH_BYTES - 1);
+	knobs = defaults;
+	brim[strlen(brim)] = 'a';
+	cr_assert_eq(read_one(brim), 1);
+	cr_assert_eq(knobs.report, 0, "one byte too long");
+	expect_refused("SPANGC_REPORT=", PATH_MESSAGE);
+	expect_refused("SPANGC_REPORT=50%", PATH_MESSAGE);
+	expect_refused("SPANGC_REPORT=%d", PATH_MESSAGE);
+	expect("SPANGC_REPORT=stderr", &knobs.report, 0);
+}
+
 Test(knobs, sizes)
 {
 	const uint64_t *limit = &knobs.memory_limit_bytes;
@@ -183,7 +208,7 @@ Test(knobs, an_unknown_name_is_told_with_the_known_ones)
 {
 	const char *message = "no such variable; ignored; there are SPANGC_*: MODE MADVISE "
 	                      "RELEASE_DELAY BACKGROUND MIN_ALIGN MEMORY_LIMIT THP MISUSE STATS "
-	                      "VERIFY";
+	                      "REPORT VERIFY";
 
 	expect_refused("SPANGC_STAT=1", message);
 	expect_refused("SPANGC_STATSX=1", message);
