@@ -21,6 +21,7 @@
 #include "core/heap.h"
 
 #include "core/knobs.h"
+#include "core/live.h"
 #include "core/os.h"
 #include "core/scavenge.h"
 #include "core/sigmask.h"
@@ -176,8 +177,19 @@ void heap_enter(struct sigmask *saved)
 	lock_take(&heap.lock);
 }
 
+static void publish(_Atomic uint64_t *counter, uint64_t npages)
+{
+	/* relaxed: figures; LOCK_PAGES makes this the only writer. */
+	atomic_store_explicit(counter, npages << PAGE_SHIFT, memory_order_relaxed);
+}
+
 void heap_leave(const struct sigmask *saved)
 {
+	const struct pages *p = &heap.pages;
+
+	publish(&live.heap_bytes, p->npages - p->nfree);
+	publish(&live.free_bytes, p->nfree - p->nclean - p->nlazy);
+	publish(&live.reused_released_bytes, p->nreused);
 	lock_drop(&heap.lock);
 	sigmask_restore(saved);
 }
@@ -520,6 +532,7 @@ void heap_fork_parent(void)
 
 void heap_fork_child(void)
 {
+	heap.pages.nreused = 0;
 	meta_fork_child();
 	lock_reset_after_fork(&heap.lock);
 }

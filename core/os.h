@@ -59,6 +59,9 @@ void os_name(uintptr_t addr, size_t nbytes, const char *name);
 /* Coarse monotonic clock: milliseconds, steps of 1 to 4 ms. No system call. ctx: any, signal */
 uint64_t os_now_ms(void);
 
+/* Monotonic clock, nanoseconds. No system call where the kernel has a vDSO. ctx: any, signal */
+uint64_t os_now_ns(void);
+
 /* CPU time of the calling thread, microseconds. ctx: any */
 uint64_t os_thread_cpu_us(void);
 

@@ -73,20 +73,26 @@ static void take_word(struct pages *p, page_idx at, uint64_t mask, struct pages_
 	unsigned w = word_of(at);
 	unsigned nclean = bit_count(c->clean[w] & mask);
 	unsigned nlazy = bit_count(c->lazy[w] & mask);
+	unsigned nfresh = bit_count(c->fresh[w] & mask);
 
 	dcheck((c->free[w] & mask) == mask);
 	c->free[w] &= ~mask;
 	c->clean[w] &= ~mask;
 	c->lazy[w] &= ~mask;
+	c->fresh[w] &= ~mask;
 	p->nfree -= bit_count(mask);
 	p->nclean -= nclean;
 	p->nlazy -= nlazy;
+	p->nfresh -= nfresh;
 	mix->nclean += nclean;
 	mix->nlazy += nlazy;
+	mix->nfresh += nfresh;
 }
 
-/* Pages of the word at `at` become free; `clean` and `lazy` are disjoint parts of `mask`. */
-static void put_word(struct pages *p, page_idx at, uint64_t mask, uint64_t clean, uint64_t lazy)
+/* Pages of the word at `at` become free; `clean` and `lazy` are disjoint parts of `mask`, `fresh` is
+ * a part of `clean`. */
+static void put_word(struct pages *p, page_idx at, uint64_t mask, uint64_t clean, uint64_t lazy,
+                     uint64_t fresh)
 {
 	struct pages_chunk *c = chunk_of(p, at);
 	unsigned w = word_of(at);
@@ -95,9 +101,11 @@ static void put_word(struct pages *p, page_idx at, uint64_t mask, uint64_t clean
 	c->free[w] |= mask;
 	c->clean[w] |= clean;
 	c->lazy[w] |= lazy;
+	c->fresh[w] |= fresh;
 	p->nfree += bit_count(mask);
 	p->nclean += bit_count(clean);
 	p->nlazy += bit_count(lazy);
+	p->nfresh += bit_count(fresh);
 }
 
 /* --- runs --- */
@@ -111,7 +119,7 @@ static void take_run(struct pages *p, page_idx first, page_idx npages, struct pa
 {
 	page_idx limit = first + npages;
 
-	*mix = (struct pages_mix){ 0, 0 };
+	*mix = (struct pages_mix){ 0 };
 	for (page_idx at = first; at < limit; at = word_after(at))
 		take_word(p, at, word_mask(at, limit), mix);
 	if (first == p->hint)
@@ -122,12 +130,13 @@ static void take_run(struct pages *p, page_idx first, page_idx npages, struct pa
 static void put_run(struct pages *p, page_idx first, page_idx npages, enum pages_kind kind)
 {
 	page_idx limit = first + npages;
+	bool is_clean = kind == PAGES_CLEAN || kind == PAGES_FRESH;
 
 	for (page_idx at = first; at < limit; at = word_after(at)) {
 		uint64_t mask = word_mask(at, limit);
 
-		put_word(p, at, mask, kind == PAGES_CLEAN ? mask : 0,
-		         kind == PAGES_LAZY ? mask : 0);
+		put_word(p, at, mask, is_clean ? mask : 0, kind == PAGES_LAZY ? mask : 0,
+		         kind == PAGES_FRESH ? mask : 0);
 	}
 	if (first < p->hint)
 		p->hint = first;
@@ -158,7 +167,12 @@ void pages_grow(struct pages *p, page_idx npages)
 
 	check(npages && npages % PAGES_GROW == 0 && npages <= p->capacity - first);
 	p->npages += npages;
-	put_run(p, first, npages, PAGES_CLEAN);
+	put_run(p, first, npages, PAGES_FRESH);
+}
+
+static void count_reused(struct pages *p, const struct pages_mix *mix)
+{
+	p->nreused += mix->nclean - mix->nfresh + mix->nlazy;
 }
 
 bool pages_take(struct pages *p, page_idx first, page_idx npages, struct pages_mix *mix)
@@ -166,6 +180,7 @@ bool pages_take(struct pages *p, page_idx first, page_idx npages, struct pages_m
 	if (!is_inside(p, first, npages) || !is_run_free(p, first, npages))
 		return false;
 	take_run(p, first, npages, mix);
+	count_reused(p, mix);
 	return true;
 }
 
@@ -272,8 +287,10 @@ page_idx pages_alloc(struct pages *p, page_idx npages, page_idx align_pages,
 
 	page_idx first = find_fit(p, &f);
 
-	if (first != PAGE_NONE)
+	if (first != PAGE_NONE) {
 		take_run(p, first, npages, mix);
+		count_reused(p, mix);
+	}
 	return first;
 }
 
@@ -282,7 +299,7 @@ page_idx pages_alloc(struct pages *p, page_idx npages, page_idx align_pages,
 bool pages_cache_claim(struct pages *p, struct pages_cache *cache, unsigned wanted)
 {
 	struct fit f = { .npages = wanted, .align = 1, .boundary = PAGES_GROUP };
-	struct pages_mix mix = { 0, 0 };
+	struct pages_mix mix = { 0 };
 
 	check(!cache->is_claimed && wanted >= 1 && wanted <= PAGES_GROUP);
 
@@ -298,6 +315,8 @@ bool pages_cache_claim(struct pages *p, struct pages_cache *cache, unsigned want
 		.free = c->free[w],
 		.clean = c->clean[w],
 		.lazy = c->lazy[w],
+		.fresh = c->fresh[w],
+		.given_back = (c->clean[w] & ~c->fresh[w]) | c->lazy[w],
 		.first = (page_idx)align_down(at, PAGES_GROUP),
 		.is_claimed = true,
 	};
@@ -310,8 +329,10 @@ void pages_cache_return(struct pages *p, struct pages_cache *cache, uint32_t now
 {
 	page_idx first = cache->first;
 
+	p->nreused += bit_count(cache->given_back & ~(cache->clean | cache->lazy));
 	if (cache->free) {
-		put_word(p, first, cache->free, cache->clean, cache->lazy);
+		put_word(p, first, cache->free, cache->clean, cache->lazy,
+		         cache->fresh & cache->clean);
 		if (cache->has_freed)
 			chunk_of(p, first)->freed_at[word_of(first)] = now;
 		if (first < p->hint)
@@ -452,11 +473,13 @@ static void verify_chunk(const struct pages *p, page_idx chunk, struct pages *su
 		page_idx at = chunk * PAGES_CHUNK + w * 64;
 
 		check(!((c->clean[w] | c->lazy[w]) & ~c->free[w]) && !(c->clean[w] & c->lazy[w]));
+		check(!(c->fresh[w] & ~c->clean[w]));
 		check(at < p->npages || !c->free[w]);
 		check(!c->free[w] || at + bit_first(c->free[w]) >= p->hint);
 		sum->nfree += bit_count(c->free[w]);
 		sum->nclean += bit_count(c->clean[w]);
 		sum->nlazy += bit_count(c->lazy[w]);
+		sum->nfresh += bit_count(c->fresh[w]);
 		has_dirty |= dirty_in_word(c, w) != 0;
 	}
 	check((p->dirty_chunks[chunk / 64] >> chunk % 64 & 1) == has_dirty);
@@ -470,5 +493,6 @@ void pages_verify(const struct pages *p)
 	for (page_idx i = 0; i * PAGES_CHUNK < p->npages; i++)
 		verify_chunk(p, i, &sum);
 	check(sum.nfree == p->nfree && sum.nclean == p->nclean && sum.nlazy == p->nlazy);
+	check(sum.nfresh == p->nfresh);
 	pages_summary_verify(p);
 }

@@ -7,12 +7,13 @@
  *
  * A page is used or free; a free page is also one of
  *     dirty     the kernel holds memory for it, contents unknown
- *     clean     never touched or given back with MADV_DONTNEED: no memory, reads as zero
+ *     clean     given back with MADV_DONTNEED, or fresh: no memory, reads as zero
+ *       fresh   handed out to nobody so far
  *     lazy      given back with MADV_FREE: contents unknown, memory until the kernel takes it
  *
  *     used  -> free         pages_free, pages_cache_return
  *     free  -> used         pages_alloc, pages_take, pages_take_dirty, pages_cache_claim
- *     (none) -> free, clean pages_grow
+ *     (none) -> free, fresh pages_grow
  * Pages in a pages_cache count as used here. Dirty pages become clean or lazy by pages_take_dirty,
  * madvise without the lock, and pages_free with the new kind.
  *
@@ -23,10 +24,10 @@
  * in it. After 2^31 ticks (over a year) without such a free a group looks young again.
  *
  * Invariants, checked by pages_verify():
- *   P1  a clean or lazy page is free, and none is both;
+ *   P1  a clean or lazy page is free, and none is both; a fresh page is clean;
  *   P2  no page at or beyond npages is free, no page below hint is;
  *   P3  every summary is what its bitmap or its children say;
- *   P4  nfree, nclean and nlazy count the bits; a chunk's dirty bit says whether it has any.
+ *   P4  nfree, nclean, nlazy and nfresh count the bits; a chunk's dirty bit says whether it has any.
  */
 #ifndef CORE_PAGES_H
 #define CORE_PAGES_H
@@ -45,12 +46,13 @@
 
 struct pages_chunk;                             /* bitmaps and ages of one chunk */
 
-enum pages_kind { PAGES_DIRTY, PAGES_CLEAN, PAGES_LAZY };
+enum pages_kind { PAGES_DIRTY, PAGES_CLEAN, PAGES_LAZY, PAGES_FRESH };
 
 /* What was found behind a run when it was taken: dirty = npages - nclean - nlazy. */
 struct pages_mix {
 	uint32_t nclean;
 	uint32_t nlazy;
+	uint32_t nfresh;                        /* of the clean ones */
 };
 
 /* Free pages of one aligned group of 64, claimed by one thread, which takes and gives back
@@ -58,6 +60,7 @@ struct pages_mix {
 struct pages_cache {
 	uint64_t free;                          /* ones: free, claimed for this cache */
 	uint64_t clean, lazy;                   /* subsets of free, disjoint */
+	uint64_t fresh, given_back;             /* when it was claimed: of clean; of both, not fresh */
 	page_idx first;                         /* of bit 0; a multiple of 64 */
 	bool     is_claimed;
 	bool     has_freed;                     /* something became dirty since the claim */
@@ -73,6 +76,9 @@ struct pages {
 	/* LOCK_PAGES. */
 	page_idx  npages;                       /* the heap is [0, npages) */
 	page_idx  nfree, nclean, nlazy;         /* dirty free pages = nfree - nclean - nlazy */
+	page_idx  nfresh;                       /* of nclean */
+	uint64_t  nreused;                      /* given back and handed out again; those of a cache
+	                                         * count when it is emptied */
 	page_idx  hint;                         /* no page below is free */
 };
 

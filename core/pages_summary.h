@@ -16,6 +16,7 @@ struct pages_chunk {
 	_Alignas(CACHE_LINE) uint64_t free[CHUNK_WORDS];
 	uint64_t clean[CHUNK_WORDS];
 	uint64_t lazy[CHUNK_WORDS];
+	uint64_t fresh[CHUNK_WORDS];
 	uint32_t freed_at[CHUNK_WORDS];         /* tick of a group's last dirty free */
 };
 

@@ -20,12 +20,14 @@
 #include "core/heap.h"
 #include "core/hooks.h"
 #include "core/knobs.h"
+#include "core/live.h"
 #include "core/os.h"
 #include "core/sigmask.h"
 #include "core/verify.h"
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -144,17 +146,28 @@ void scavenge_note(void)
 		scavenge_expect((size_t)dirty << PAGE_SHIFT);
 }
 
+/* One of os.h's calls, counted. True: done. */
+static bool call(int (*discard)(uintptr_t, size_t), uintptr_t addr, size_t nbytes)
+{
+	uint64_t start = os_now_ns();
+	int error = discard(addr, nbytes);
+
+	count(&live.madvise_ns, os_now_ns() - start);
+	count(&live.madvise_calls, 1);
+	return !error;
+}
+
 /* MADV_FREE where asked for and possible, else MADV_DONTNEED. What the range is afterwards. */
 static enum pages_kind advise(uintptr_t addr, size_t nbytes)
 {
-	if (knobs.madvise == KNOB_MADVISE_FREE && !os_discard_lazily(addr, nbytes)) {
+	if (knobs.madvise == KNOB_MADVISE_FREE && call(os_discard_lazily, addr, nbytes)) {
 		count(&scavenge_counts.nlazy, 1);
-		count(&scavenge_counts.lazy_bytes, nbytes);
+		count(&live.lazy_bytes, nbytes);
 		return PAGES_LAZY;
 	}
-	if (!os_discard(addr, nbytes)) {
+	if (call(os_discard, addr, nbytes)) {
 		count(&scavenge_counts.ndiscards, 1);
-		count(&scavenge_counts.discarded_bytes, nbytes);
+		count(&live.released_bytes, nbytes);
 		return PAGES_CLEAN;
 	}
 	count(&scavenge_counts.nfailed, 1);
@@ -171,10 +184,10 @@ static void discard_granules(page_idx first, page_idx npages)
 
 	from = align_up(from, OS_PAGE_BYTES);
 	to = align_down(to, OS_PAGE_BYTES);
-	if (from >= to || os_discard(from, to - from))
+	if (from >= to || !call(os_discard, from, to - from))
 		return;
 	count(&scavenge_counts.ntable_discards, 1);
-	count(&scavenge_counts.table_bytes, to - from);
+	count(&live.table_bytes, to - from);
 }
 
 static page_idx take_run(uint32_t cutoff, bool want_huge, page_idx *cursor, page_idx *npages)
@@ -441,6 +454,8 @@ void scavenge_stop_helper(void)
 
 void scavenge_fork_child(void)
 {
+	memset(&scavenge_counts, 0, sizeof scavenge_counts);
+	live_fork_child();
 	/* relaxed: one thread. */
 	atomic_store_explicit(&helper, HELPER_NONE, memory_order_relaxed);
 	atomic_store_explicit(&scavenge_is_help_wanted, false, memory_order_relaxed);

@@ -13,10 +13,11 @@
 /* So much free memory must wait before a helper is worth a thread. */
 #define SCAVENGE_HELPER_BYTES MIB(8)
 
+/* Besides those of live.h. A child begins at 0. */
 struct scavenge_counts {
-	_Atomic uint64_t ndiscards, discarded_bytes;    /* MADV_DONTNEED of heap memory */
-	_Atomic uint64_t nlazy, lazy_bytes;             /* MADV_FREE of heap memory */
-	_Atomic uint64_t ntable_discards, table_bytes;  /* MADV_DONTNEED of granules */
+	_Atomic uint64_t ndiscards;                     /* MADV_DONTNEED of heap memory */
+	_Atomic uint64_t nlazy;                         /* MADV_FREE of heap memory */
+	_Atomic uint64_t ntable_discards;               /* MADV_DONTNEED of granules */
 	_Atomic uint64_t nfailed;                       /* calls the kernel refused */
 	_Atomic uint64_t nrounds;                       /* times somebody looked */
 	_Atomic uint64_t cpu_us;                        /* of threads while they did */

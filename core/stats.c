@@ -4,17 +4,13 @@
  * scavenger's counters. Spans are counted by walking all records ever made, without their owners'
  * locks: what is read of a record may be half-old, hence every figure is bounded by the geometry
  * of its class. Used slots are those that are in no other state.
- *
- * Clean pages are of two sorts that the page level does not tell apart: given back, and never
- * used. Pages are taken lowest first, so what the heap has beyond its peak, and the clean pages
- * that are counted in the peak because they wait in caches of pages, are taken for never used. If
- * the peak was reached with holes, some of it was used and given back.
  */
 #include "core/stats.h"
 
 #include "core/cache.h"
 #include "core/central.h"
 #include "core/heap.h"
+#include "core/live.h"
 #include "core/meta.h"
 #include "core/scavenge.h"
 #include "core/sigmask.h"
@@ -28,8 +24,7 @@
 /* While pages are counted; caches of pages hold some of each. */
 struct sums {
 	struct stats *st;
-	uint64_t nclean, nlazy, ndirty;
-	uint64_t nclean_cached;
+	uint64_t nclean, nlazy, ndirty, nfresh;
 };
 
 static uint64_t at_most(uint64_t n, uint64_t limit)
@@ -84,7 +79,8 @@ static void add_set(const struct spanset *set, void *arg)
 	struct sums *sums = arg;
 	const struct pages_cache *pages = &set->pages;
 
-	sums->nclean_cached += bit_count(pages->clean);
+	sums->nclean += bit_count(pages->clean);
+	sums->nfresh += bit_count(pages->clean & pages->fresh);
 	sums->nlazy += bit_count(pages->lazy);
 	sums->ndirty += bit_count(pages->free & ~pages->clean & ~pages->lazy);
 	sums->st->nbatches += set->nuses;
@@ -113,19 +109,17 @@ static void add_pages(struct sums *sums)
 	struct sigmask saved;
 
 	heap_enter(&saved);
-	sums->nclean += p->nclean + sums->nclean_cached;
+	sums->nclean += p->nclean;
+	sums->nfresh += p->nfresh;
 	sums->nlazy += p->nlazy;
 	sums->ndirty += p->nfree - p->nclean - p->nlazy;
 	st->heap_bytes = (uint64_t)p->npages << PAGE_SHIFT;
 	st->peak_bytes = (uint64_t)heap.npages_peak << PAGE_SHIFT;
+	st->reused_bytes = p->nreused << PAGE_SHIFT;
 	heap_leave(&saved);
 
-	uint64_t clean_bytes = sums->nclean << PAGE_SHIFT;
-	uint64_t beyond_bytes = st->heap_bytes - st->peak_bytes
-	                        + (sums->nclean_cached << PAGE_SHIFT);
-
-	st->untouched_bytes = at_most(clean_bytes, beyond_bytes);
-	st->released_bytes = clean_bytes - st->untouched_bytes;
+	st->untouched_bytes = sums->nfresh << PAGE_SHIFT;
+	st->released_bytes = (sums->nclean - sums->nfresh) << PAGE_SHIFT;
 	st->lazy_bytes = sums->nlazy << PAGE_SHIFT;
 	st->dirty_bytes = sums->ndirty << PAGE_SHIFT;
 }
@@ -169,9 +163,11 @@ static void add_events(struct stats *st)
 {
 	const struct scavenge_counts *n = &scavenge_counts;
 
-	st->dontneed = (struct stats_calls){ counter(&n->ndiscards), counter(&n->discarded_bytes) };
-	st->lazy = (struct stats_calls){ counter(&n->nlazy), counter(&n->lazy_bytes) };
-	st->tables = (struct stats_calls){ counter(&n->ntable_discards), counter(&n->table_bytes) };
+	st->dontneed = (struct stats_calls){ counter(&n->ndiscards), counter(&live.released_bytes) };
+	st->lazy = (struct stats_calls){ counter(&n->nlazy), counter(&live.lazy_bytes) };
+	st->tables = (struct stats_calls){ counter(&n->ntable_discards),
+		                           counter(&live.table_bytes) };
+	st->madvise_ns = counter(&live.madvise_ns);
 	st->nrefused = counter(&n->nfailed);
 	st->nrounds = counter(&n->nrounds);
 	st->cpu_us = counter(&n->cpu_us);

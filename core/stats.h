@@ -45,14 +45,14 @@ struct stats {
 	uint64_t dirty_bytes;                   /* resident */
 	uint64_t lazy_bytes;                    /* given back lazily: resident until the kernel wants it */
 	uint64_t released_bytes;                /* given back */
-	uint64_t untouched_bytes;               /* never used: an upper bound, see stats.c */
+	uint64_t untouched_bytes;               /* never used */
 
 	uint64_t heap_bytes;                    /* accessible: all of the above */
 	uint64_t reserved_bytes;                /* address space */
 	uint64_t peak_bytes;                    /* of pages that were not free, at once */
 	uint64_t metadata_bytes;                /* accessible, beside the heap */
 
-	/* Events since the start, unless they say "now". */
+	/* Events since the start, unless they say "now"; those of giving back since the fork. */
 	uint64_t nrecords;                      /* span records made */
 	uint64_t ncaches, ncaches_used;         /* made; of a thread now */
 	uint64_t nbatches;                      /* between magazines and spans; wraps for each cache */
@@ -60,6 +60,8 @@ struct stats {
 	uint64_t nwaits_cache, nwaits_central, nwaits_pages;    /* for locks */
 	struct stats_calls dontneed, lazy, tables;              /* madvise */
 	uint64_t nrefused;                      /* madvise calls */
+	uint64_t madvise_ns;                    /* from before to after them, by the clock */
+	uint64_t reused_bytes;                  /* of pages given back and handed out again */
 	uint64_t nrounds, cpu_us;               /* of giving back */
 	uint64_t nhelpers;                      /* helper threads started */
 };

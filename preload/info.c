@@ -181,6 +181,8 @@ static void put_events(int fd, const struct stats *st)
 	put_calls(fd, "free", &st->lazy, "given back by MADV_FREE calls");
 	put_calls(fd, "tables", &st->tables, "of tables given back, the same way");
 	put_event(fd, "refused", st->nrefused, "madvise calls that the kernel refused");
+	put_event(fd, "madvise_ns", st->madvise_ns, "nanoseconds in all these calls");
+	put_event(fd, "reused", st->reused_bytes, "bytes given back and handed out again");
 	put_event(fd, "rounds", st->nrounds, "rounds of giving back");
 	put_event(fd, "cpu_us", st->cpu_us, "microseconds of processor time in them");
 	put_event(fd, "helpers", st->nhelpers, "helper threads started");
@@ -440,6 +442,8 @@ EXPORT size_t spangc_stats_get(struct spangc_stats *out, size_t nbytes)
 		.metadata_bytes = st.metadata_bytes,
 		.madvise_calls = st.dontneed.ncalls + st.lazy.ncalls + st.tables.ncalls,
 		.madvise_bytes = st.dontneed.nbytes + st.lazy.nbytes + st.tables.nbytes,
+		.madvise_ns = st.madvise_ns,
+		.reused_bytes = st.reused_bytes,
 	};
 	memcpy(out, &s, nbytes < sizeof s ? nbytes : sizeof s);
 	return sizeof s;

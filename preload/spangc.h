@@ -40,14 +40,16 @@ struct spangc_stats {
 	uint64_t waste_bytes;           /* too short for one more slot */
 	uint64_t lazy_bytes;            /* given back by MADV_FREE: resident until the kernel wants it */
 	uint64_t released_bytes;        /* given back, no longer resident */
-	uint64_t untouched_bytes;       /* never used yet (at most this much) */
+	uint64_t untouched_bytes;       /* never used yet */
 	uint64_t heap_bytes;            /* all that is accessible */
 	uint64_t peak_bytes;            /* of the heap that was not free, at most so far */
 	uint64_t metadata_bytes;        /* the library's own records, beside the heap */
 
-	/* events, since the start */
+	/* events, since the start of the process, by fork or exec */
 	uint64_t madvise_calls;         /* that gave memory back */
 	uint64_t madvise_bytes;         /* given back by them; a page counts each time */
+	uint64_t madvise_ns;            /* spent in them, by the clock */
+	uint64_t reused_bytes;          /* of pages given back and handed out again */
 };
 
 /* Fills the first `nbytes` of *out: pass sizeof *out. Returns the size of the structure the library

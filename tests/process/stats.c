@@ -102,6 +102,8 @@ static void the_figures_are_right(const char *text)
 	CHECK(figure(text, "event  threads ", 0) == 1);
 	CHECK(figure(text, "event  dontneed ", 0) >= 1);
 	CHECK(figure(text, "event  dontneed ", 1) >= 15 * MIB(1));
+	CHECK(figure(text, "event  madvise_ns ", 0) > 0);
+	CHECK(figure(text, "event  reused ", 0) >= 3 * MIB(1));
 	CHECK(strstr(text, " noscan\n"));
 	CHECK(figure(text, "event  records ", 0) >= figure(text, "class    208", 0));
 }

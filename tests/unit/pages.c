@@ -91,7 +91,7 @@ Test(pages, moves_to_larger_memory_with_everything)
 
 Test(pages, records_are_small)
 {
-	cr_assert_leq(pages_chunk_bytes(), 256);
+	cr_assert_leq(pages_chunk_bytes(), 320);
 	cr_assert_leq(pages_summary_bytes(UINT32_C(1) << 27), 2400 * 1024);
 }
 
@@ -324,6 +324,43 @@ Test(pages, kinds_are_counted_and_told, .init = full)
 	cr_assert(pages_take(&p, 62, 9, &mix));
 	cr_assert_eq(mix.nclean, 0);
 	cr_assert_eq(mix.nlazy, 1);
+	pages_verify(&p);
+}
+
+Test(pages, what_was_given_back_and_is_handed_out_again_is_counted, .init = grown)
+{
+	cr_assert_eq(p.nfresh, HEAP);
+	cr_assert_eq(pages_alloc(&p, 100, 1, &mix), 0);
+	cr_assert_eq(mix.nfresh, 100);
+	cr_assert_eq(p.nfresh, HEAP - 100);
+	cr_assert_eq(p.nreused, 0, "fresh pages are not");
+	pages_free(&p, 10, 20, PAGES_CLEAN, 0);
+	pages_free(&p, 40, 5, PAGES_LAZY, 0);
+	free_dirty(60, 70, 0);
+	cr_assert(pages_take(&p, 10, 20, &mix));
+	cr_assert_eq(mix.nfresh, 0);
+	cr_assert_eq(p.nreused, 20);
+	cr_assert_eq(pages_alloc(&p, 5, 1, &mix), 40);
+	cr_assert_eq(p.nreused, 25);
+	cr_assert_eq(pages_alloc(&p, 10, 1, &mix), 60);
+	cr_assert_eq(p.nreused, 25, "dirty pages are not");
+	pages_verify(&p);
+}
+
+Test(pages, what_a_cache_handed_out_again_is_counted_at_its_return, .init = grown)
+{
+	cr_assert_eq(pages_alloc(&p, 64 + 20, 1, &mix), 0);
+	pages_free(&p, 64, 6, PAGES_CLEAN, 0);
+	pages_free(&p, 70, 4, PAGES_LAZY, 0);
+	cr_assert(pages_cache_claim(&p, &cache, 1));
+	cr_assert_eq(pages_cache_alloc(&cache, 8, &mix), 64);
+	cr_assert(pages_cache_free(&cache, 64, 1));
+	cr_assert_eq(pages_cache_alloc(&cache, 10, &mix), 64 + 20);
+	cr_assert_eq(p.nreused, 0);
+	pages_cache_return(&p, &cache, 0);
+	cr_assert_eq(p.nreused, 8);
+	cr_assert_eq(p.nfresh, HEAP - (64 + 20 + 10));
+	cr_assert_eq(p.nlazy, 2);
 	pages_verify(&p);
 }
 

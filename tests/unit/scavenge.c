@@ -91,7 +91,7 @@ Test(scavenge, all_that_is_free_goes_back, .init = core_start)
 	cr_assert_eq(dirty(), 0);
 	cr_assert_eq(heap.pages.nclean, heap.pages.nfree);
 	cr_assert_eq(nresident(p, MIB(4)), 0);
-	cr_assert_eq(counted(&scavenge_counts.discarded_bytes), MIB(4));
+	cr_assert_eq(counted(&live.released_bytes), MIB(4));
 	cr_assert_eq(counted(&scavenge_counts.ndiscards), 1, "in one run");
 	cr_assert_eq(scavenge_all(), 0, "once");
 	core_verify();
@@ -103,7 +103,7 @@ Test(scavenge, lazily_freed_pages_are_counted_apart, .init = start_lazy)
 	cr_assert_eq(scavenge_all(), MIB(4));
 	cr_assert_eq(heap.pages.nlazy, MIB(4) / PAGE_BYTES);
 	cr_assert_eq(counted(&scavenge_counts.nlazy), 1);
-	cr_assert_eq(counted(&scavenge_counts.lazy_bytes), MIB(4));
+	cr_assert_eq(counted(&live.lazy_bytes), MIB(4));
 	cr_assert_eq(counted(&scavenge_counts.ndiscards), 0);
 	cr_assert_eq(scavenge_all(), 0);
 }
@@ -128,7 +128,7 @@ Test(scavenge, the_state_bytes_of_free_pages_go_too, .init = core_start)
 		granules[i] = 0;                /* touched, as blocks would have */
 	scavenge_all();
 	cr_assert_eq(counted(&scavenge_counts.ntable_discards), 1);
-	cr_assert_eq(counted(&scavenge_counts.table_bytes), MIB(4) / 16);
+	cr_assert_eq(counted(&live.table_bytes), MIB(4) / 16);
 	cr_assert_eq(nresident(granules, MIB(4) / 16), 0);
 }
 

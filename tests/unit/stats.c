@@ -238,6 +238,19 @@ Test(stats, pages_are_untouched_then_dirty_then_released, .init = start)
 	cr_assert_geq(st.dontneed.nbytes, MIB(32));
 }
 
+Test(stats, pages_used_again_are_counted, .init = start)
+{
+	cache_free(alloc(MIB(32)));
+	scavenge_all();
+	add_up();
+	cr_assert_eq(st.reused_bytes, 0);
+	cr_assert_gt(st.madvise_ns, 0);
+	alloc(MIB(4));
+	add_up();
+	cr_assert_eq(st.reused_bytes, MIB(4));
+	cr_assert_lt(st.untouched_bytes, MIB(8));
+}
+
 Test(stats, lazily_freed_pages_are_told_apart, .init = start)
 {
 	knobs.madvise = KNOB_MADVISE_FREE;
