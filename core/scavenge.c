@@ -36,6 +36,8 @@
 #define PERIOD_MIN_MS 20
 #define PERIOD_MAX_MS 250
 #define QUIET_ROUNDS 8                          /* then the helper leaves */
+#define STRAINED_PART 64                        /* of the limit: so much more is something new */
+#define STRAINED_GROWTH 16                      /* and such a part of the heap, if that was no use */
 #define INLINE_MIN_PAGES 8                      /* with no delay: 64 KiB are worth a call */
 
 enum helper_state { HELPER_NONE, HELPER_WANTED, HELPER_RUNNING, HELPER_STOPPING };
@@ -44,6 +46,14 @@ struct scavenge_counts scavenge_counts;
 _Atomic bool scavenge_is_due;
 _Atomic bool scavenge_is_help_wanted;
 
+/* When a program stays above its limit whatever we do, the next round waits for one of these.
+ * LOCK_PAGES. */
+static struct {
+	size_t   next_bytes;
+	uint64_t next_ms;
+} strained;
+
+static _Atomic bool is_much_loose;              /* in spans of a thread at work; at the last look */
 static _Atomic uint32_t helper;                 /* enum helper_state; a futex */
 static _Atomic uint32_t last_round;             /* heap_now() of the last inline round */
 
@@ -79,13 +89,39 @@ static page_idx dirty_pages(void)
 	return p->nfree - p->nclean - p->nlazy;
 }
 
+/* What the kernel holds for us, as far as we know. LOCK_PAGES. */
+static size_t resident_bytes(void)
+{
+	size_t nbytes = ((size_t)(heap.pages.npages - heap.pages.nclean - heap.pages.nlazy)
+	                 << PAGE_SHIFT) + meta_bytes();
+	/* relaxed: an estimate. */
+	size_t trimmed = atomic_load_explicit(&scavenge_counts.trimmed_bytes,
+	                                      memory_order_relaxed);
+
+	return nbytes > trimmed ? nbytes - trimmed : 0;
+}
+
 /* Bytes above SPANGC_MEMORY_LIMIT that only we could give back. LOCK_PAGES. */
 static size_t excess_bytes(void)
 {
-	size_t resident = ((size_t)(heap.pages.npages - heap.pages.nclean - heap.pages.nlazy)
-	                   << PAGE_SHIFT) + meta_bytes();
+	size_t resident = resident_bytes();
 
-	return resident > knobs.memory_limit_bytes ? resident - knobs.memory_limit_bytes : 0;
+	if (knobs.madvise == KNOB_MADVISE_NONE || resident <= knobs.memory_limit_bytes)
+		return 0;
+	return resident - knobs.memory_limit_bytes;
+}
+
+/* Is a search of all spans worth it? If the heap has grown since the last one, or that took 1 % of
+ * the time that went by since. LOCK_PAGES. */
+static bool may_search(void)
+{
+	return resident_bytes() >= strained.next_bytes || os_now_ms() >= strained.next_ms;
+}
+
+/* Above the limit, and something can be done about it. LOCK_PAGES. */
+static bool is_over_limit(void)
+{
+	return excess_bytes() && (dirty_pages() >= INLINE_MIN_PAGES || may_search());
 }
 
 static void raise(_Atomic bool *flag)
@@ -136,9 +172,11 @@ void scavenge_note(void)
 {
 	page_idx dirty = dirty_pages();
 
+	if (knobs.memory_limit_bytes != KNOB_OFF && is_over_limit())
+		raise(&scavenge_is_due);
 	if (!is_enabled() || dirty < INLINE_MIN_PAGES)
 		return;
-	if (knobs.release_delay_ms == 0 || excess_bytes())
+	if (knobs.release_delay_ms == 0)
 		raise(&scavenge_is_due);
 	else if (knobs.background == KNOB_BACKGROUND_OFF)
 		scavenge_tick();
@@ -254,16 +292,18 @@ static size_t release(uint32_t cutoff, size_t max_bytes, uint64_t budget_us)
 	return nbytes;
 }
 
-/* The os pages of free slots [from, to). */
-static size_t trim_slots(const struct span *s, unsigned from, unsigned to)
+/* The os pages that free slots [from, to) cover, as ones. */
+static uint64_t covered(const struct span *s, unsigned from, unsigned to)
 {
 	uintptr_t begin = align_up((uintptr_t)span_slot_address(s, from), OS_PAGE_BYTES);
 	uintptr_t end = (uintptr_t)span_slot_address(s, to);
 
 	if (to == s->nslots)
 		end = s->base + ((size_t)s->npages << PAGE_SHIFT);
-	end = align_down(end, OS_PAGE_BYTES);
-	return begin < end && advise(begin, end - begin) != PAGES_DIRTY ? end - begin : 0;
+	if (begin >= align_down(end, OS_PAGE_BYTES))
+		return 0;
+	return bit_range((unsigned)((begin - s->base) / OS_PAGE_BYTES),
+	                 (unsigned)((end - begin) / OS_PAGE_BYTES));
 }
 
 static bool is_free_slot(const struct span *s, unsigned slot)
@@ -271,26 +311,69 @@ static bool is_free_slot(const struct span *s, unsigned slot)
 	return s->free[slot / 64] >> slot % 64 & 1;
 }
 
-size_t scavenge_span(struct span *s)
+/* Os pages of the span that hold no allocated slot, as ones. */
+static uint64_t vacant_os_pages(const struct span *s)
 {
-	size_t nbytes = 0;
+	uint64_t pages = 0;
 
-	/* Nothing new since last time, or slots were taken again and touched their pages. */
-	if (knobs.madvise == KNOB_MADVISE_NONE || s->nfree == s->nfree_trimmed)
-		return 0;
 	for (unsigned from = 0, to; from < s->nslots; from = to + 1) {
 		for (to = from; to < s->nslots && is_free_slot(s, to); to++)
 			;
 		if (to > from)
-			nbytes += trim_slots(s, from, to);
+			pages |= covered(s, from, to);
 	}
+	return pages;
+}
+
+/* Returns those that the kernel took. */
+static uint64_t advise_os_pages(const struct span *s, uint64_t pages)
+{
+	uint64_t done = 0;
+
+	while (pages) {
+		unsigned first = bit_first(pages), n = 1;
+
+		while (first + n < 64 && pages >> (first + n) & 1)
+			n++;
+		if (advise(s->base + first * OS_PAGE_BYTES, n * OS_PAGE_BYTES) != PAGES_DIRTY)
+			done |= bit_range(first, n);
+		pages &= ~bit_range(first, n);
+	}
+	return done;
+}
+
+static void note_trimmed(struct span *s, uint64_t pages)
+{
+	/* It may wrap on the way down from a partial sum. */
+	count(&scavenge_counts.trimmed_bytes,
+	      (uint64_t)OS_PAGE_BYTES * (bit_count(pages) - (uint64_t)bit_count(s->trimmed)));
+	s->trimmed = pages;
+}
+
+void scavenge_untrim(struct span *s)
+{
+	if (s->trimmed)
+		note_trimmed(s, 0);
+}
+
+size_t scavenge_span(struct span *s)
+{
+	/* Nothing new since last time. */
+	if (knobs.madvise == KNOB_MADVISE_NONE || s->nfree == s->nfree_trimmed)
+		return 0;
+
+	uint64_t done = advise_os_pages(s, vacant_os_pages(s) & ~s->trimmed);
+
 	s->nfree_trimmed = s->nfree;
-	return nbytes;
+	if (s->place == SPAN_PARTIAL)
+		note_trimmed(s, s->trimmed | done);
+	return bit_count(done) * OS_PAGE_BYTES;
 }
 
 struct tidy_order {
 	uint32_t now;
 	bool     is_forced;
+	bool     is_waiting;                    /* a set at work has much to be trimmed */
 	size_t   nbytes;
 };
 
@@ -309,6 +392,7 @@ static void tidy_cache(struct cache *k, void *arg)
 		/* What was vacant all the time since the last round is not needed. */
 		spanset_give_vacant(set, set->npages_vacant_low);
 		set->npages_vacant_low = set->npages_vacant;
+		order->is_waiting |= set->nbytes_loose >= SCAVENGE_HELPER_BYTES;
 		return;
 	}
 	/* relaxed: news missed here are found next time. */
@@ -327,6 +411,8 @@ static size_t tidy(bool is_forced)
 	struct tidy_order order = { .now = heap_now(), .is_forced = is_forced };
 
 	cache_visit(tidy_cache, &order);
+	/* relaxed: late is as good. */
+	atomic_store_explicit(&is_much_loose, order.is_waiting, memory_order_relaxed);
 	return order.nbytes + central_tidy(true);
 }
 
@@ -340,21 +426,67 @@ size_t scavenge_all(void)
 	return nbytes;
 }
 
-static void round_inline(void)
+/* 0: below the limit, or `for_search` and that is not worth it. */
+static size_t read_excess(bool for_search)
 {
 	struct sigmask saved;
 
 	heap_enter(&saved);
 
-	size_t excess = excess_bytes();
+	size_t excess = !for_search || may_search() ? excess_bytes() : 0;
 
 	heap_leave(&saved);
-	tidy(excess > 0);
-	if (excess || knobs.release_delay_ms == 0) {
-		release(heap_now() + 1, excess ? excess : SIZE_MAX, UINT64_MAX);
-		return;
-	}
-	release(heap_now() - delay_ticks(), SIZE_MAX, period_ms() * 1000 / 100);
+	return excess;
+}
+
+/* A round that did not help much is not repeated before the heap has grown by a part of itself: so
+ * all rounds of a heap that outgrows its limit together take time in proportion to its size. */
+static void note_strain(size_t nbytes, uint64_t cpu_us)
+{
+	size_t step = knobs.memory_limit_bytes / STRAINED_PART;
+	struct sigmask saved;
+
+	heap_enter(&saved);
+
+	size_t resident = resident_bytes();
+
+	if (nbytes < step && step < resident / STRAINED_GROWTH)
+		step = resident / STRAINED_GROWTH;
+	strained.next_bytes = resident + step;
+	strained.next_ms = os_now_ms() + 1 + cpu_us / 10;
+	heap_leave(&saved);
+}
+
+/* Above the limit: free pages go until it is below; if they are not enough, what is free in
+ * threads and inside spans. */
+static size_t relieve(size_t excess)
+{
+	size_t nbytes = release(heap_now() + 1, excess, UINT64_MAX);
+
+	if (!read_excess(true))
+		return nbytes;
+
+	uint64_t start = os_thread_cpu_us();
+	size_t nfound = tidy(true);
+
+	excess = read_excess(false);
+	if (excess)
+		nfound += release(heap_now() + 1, excess, UINT64_MAX);
+	note_strain(nfound, os_thread_cpu_us() - start);
+	return nbytes + nfound;
+}
+
+static size_t round_due(uint64_t budget_us)
+{
+	size_t excess = read_excess(false);
+	size_t nbytes = excess ? relieve(excess) : 0;
+
+	if (!is_enabled())
+		return nbytes;
+	nbytes += tidy(false);
+	if (knobs.release_delay_ms == 0)
+		return nbytes + release(heap_now() + 1, SIZE_MAX, UINT64_MAX);
+	return nbytes + release(heap_now() - delay_ticks(), SIZE_MAX, budget_us);
 }
 
 void scavenge_poll_due(void)
@@ -362,7 +494,7 @@ void scavenge_poll_due(void)
 	/* relaxed, both: late is as good; an exchange so that one thread acts. */
 	if (unlikely(atomic_load_explicit(&scavenge_is_due, memory_order_relaxed))
 	    && atomic_exchange_explicit(&scavenge_is_due, false, memory_order_relaxed))
-		round_inline();
+		round_due(period_ms() * 1000 / 100);
 }
 
 void scavenge_act(const void *caller)
@@ -405,7 +537,8 @@ static bool is_little_left(void)
 	bool is_little = (size_t)dirty_pages() << PAGE_SHIFT < SCAVENGE_HELPER_BYTES;
 
 	heap_leave(&saved);
-	return is_little;
+	/* relaxed: written by this thread, or late is as good. */
+	return is_little && !atomic_load_explicit(&is_much_loose, memory_order_relaxed);
 }
 
 void scavenge_help(void)
@@ -418,8 +551,7 @@ void scavenge_help(void)
 	atomic_compare_exchange_strong_explicit(&helper, &wanted, HELPER_RUNNING,
 	                                        memory_order_relaxed, memory_order_relaxed);
 	while (nquiet < enough && !is_asked_to_stop()) {
-		size_t nbytes = tidy(false) + release(heap_now() - delay_ticks(), SIZE_MAX,
-		                                      period_ms() * 1000 / 10);
+		size_t nbytes = round_due(period_ms() * 1000 / 10);
 
 		nquiet = nbytes || !is_little_left() ? 0 : nquiet + 1;
 		sleep_a_period();

@@ -22,6 +22,7 @@ struct scavenge_counts {
 	_Atomic uint64_t nrounds;                       /* times somebody looked */
 	_Atomic uint64_t cpu_us;                        /* of threads while they did */
 	_Atomic uint64_t nhelpers;                      /* helper threads so far */
+	_Atomic uint64_t trimmed_bytes;                 /* now: given back from under partial spans */
 };
 
 extern struct scavenge_counts scavenge_counts;
@@ -56,8 +57,13 @@ static inline void scavenge_poll(const void *caller)
 		scavenge_act(caller);
 }
 
-/* Gives back the os pages of a span that hold no allocated slot; bytes. ctx: alloc, owner's lock */
+/* Gives back the os pages of a span that hold no allocated slot and were not given back before;
+ * bytes. ctx: alloc, owner's lock */
 size_t scavenge_span(struct span *s);
+
+/* Slots of the span will be taken, or its pages leave it: what was given back from under it counts
+ * as resident from now on. ctx: alloc, owner's lock */
+void scavenge_untrim(struct span *s);
 
 /* Everything that is free goes back, whatever its age; bytes. ctx: alloc */
 size_t scavenge_all(void);

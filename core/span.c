@@ -23,6 +23,7 @@ void span_init(struct span *s, uintptr_t base, class_idx c, const struct sizecla
 	s->class = c;
 	s->nfree = geometry->nslots;
 	s->nfree_trimmed = 0;
+	s->trimmed = 0;
 	s->word = 0;
 	s->nmoved = 0;
 	for (unsigned w = 0; w < SIZECLASS_MAX_WORDS; w++) {

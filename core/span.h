@@ -58,6 +58,10 @@ struct span {
 	_Alignas(CACHE_LINE) _Atomic uint64_t freed_remote[SIZECLASS_MAX_WORDS];
 	_Alignas(CACHE_LINE) struct span *_Atomic news_next;
 	_Atomic bool has_news;                  /* it is in somebody's list of news */
+
+	/* Owner's lock. Here because there is room; it changes rarely. */
+	uint64_t trimmed;                       /* os pages given back from under free slots, of a
+	                                         * partial span: nothing is taken from it */
 };
 
 _Static_assert(sizeof(struct span) == (size_t)4 * CACHE_LINE,

@@ -103,6 +103,7 @@ static void give_span_locked(struct spanset *set, struct span *s)
 	page_idx first = heap_page(s->base);
 
 	dcheck(s->nfree == s->nslots);
+	scavenge_untrim(s);
 	set_owner(s, NULL);
 	s->place = SPAN_UNUSED;
 	if (set->is_aged)
@@ -214,18 +215,23 @@ static bool replace_current(struct spanset *set, class_idx c)
 	set->current[c] = s = find_span(set, c);
 	if (!s)
 		return false;
+	scavenge_untrim(s);
 	s->place = SPAN_CURRENT;
 	return true;
 }
 
 unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned want)
 {
-	struct span *s = set->current[c];
-
 	set->nuses++;
-	if (unlikely(!s || !s->nfree) && !replace_current(set, c))
+	if (unlikely(!set->current[c] || !set->current[c]->nfree) && !replace_current(set, c))
 		return 0;
-	return span_take(set->current[c], top, want);
+
+	struct span *s = set->current[c];
+	unsigned n = span_take(s, top, want);
+	size_t nbytes = (size_t)n * s->slot_bytes;
+
+	set->nbytes_loose -= nbytes < set->nbytes_loose ? nbytes : set->nbytes_loose;
+	return n;
 }
 
 /* A wholly free span, in no list. */
@@ -467,6 +473,9 @@ void spanset_put(struct spanset *set, class_idx c, void **slots, unsigned n)
 
 	dcheck(n <= SPANSET_PUT_MAX);
 	set->nuses++;
+	set->nbytes_loose += n * (size_t)slot_bytes;
+	if (unlikely(set->nbytes_loose >= SCAVENGE_HELPER_BYTES))
+		scavenge_expect(set->nbytes_loose);
 	/* Strangers' slots too, since put_scattered() knows how to gather them. */
 	if ((step == slot_bytes || step == -slot_bytes)
 	    && spanset_owns(set, heap_span((uintptr_t)slots[0])))
@@ -530,6 +539,7 @@ size_t spanset_tidy(struct spanset *set, bool with_trim)
 	size_t nbytes = 0;
 
 	spanset_harvest(set);
+	set->nbytes_loose = 0;
 	spanset_give_vacant(set, set->npages_vacant);
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
 		give_free_current(set, c);

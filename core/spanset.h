@@ -28,6 +28,7 @@ struct spanset {
 	bool     is_aged;                       /* pages given back now count as long free */
 	bool     is_tidy;                       /* the scavenger tidied it, and no batch since */
 	size_t   nbytes_strange;                /* put into other sets' spans, since the last look */
+	size_t   nbytes_loose;                  /* put into spans, less taken, since it was tidied */
 	void    *_Atomic twice;                 /* a slot found to be freed twice, to be reported */
 	struct span *current[SIZECLASS_NALL];   /* slots are taken from this one */
 	struct span *partial[SIZECLASS_NALL];

@@ -357,3 +357,89 @@ Test(scavenge, above_the_memory_limit_free_pages_go_at_once)
 	cr_assert_leq(dirty(), MIB(11) / PAGE_BYTES);
 	core_verify();
 }
+
+static void start_limited(void)
+{
+	knobs.memory_limit_bytes = MIB(10);
+	knobs.release_delay_ms = KNOB_NEVER;    /* does not matter */
+	core_start();
+}
+
+Test(scavenge, above_the_memory_limit_spans_are_trimmed, .init = start_limited)
+{
+	static char *blocks[4][4096];
+
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < 4096; i++) {
+			blocks[round][i] = cache_alloc(1024 + 256 * round);
+			pattern_fill(blocks[round][i], 1024, i);
+			slow_call();
+		}
+		for (unsigned i = 0; i < 4096; i++)
+			if (i % 16)             /* no span becomes free */
+				cache_free(blocks[round][i]);
+		cache_empty_own();
+	}
+	dirt(MIB(1));
+	slow_call();
+	cr_assert_gt(counted(&live.released_bytes), MIB(6));
+	cr_assert_gt(counted(&scavenge_counts.trimmed_bytes), MIB(6));
+	for (unsigned round = 0; round < 4; round++)
+		for (unsigned i = 0; i < 4096; i += 16)
+			cr_assert(pattern_holds(blocks[round][i], 1024, i));
+	core_verify();
+}
+
+Test(scavenge, what_was_trimmed_is_resident_again_when_it_is_used, .init = core_start)
+{
+	static void *blocks[4096];
+
+	for (unsigned i = 0; i < 4096; i++)
+		blocks[i] = cache_alloc(1024);
+	for (unsigned i = 0; i < 4096; i++)
+		if (i % 16)
+			cache_free(blocks[i]);
+	cache_empty_own();
+	scavenge_all();
+
+	uint64_t trimmed = counted(&scavenge_counts.trimmed_bytes);
+
+	cr_assert_geq(trimmed, MIB(2));
+	cr_assert_leq(trimmed, counted(&live.released_bytes));
+	for (unsigned i = 0; i < 2048; i++)
+		if (i % 16)
+			blocks[i] = cache_alloc(1024);
+	cr_assert_lt(counted(&scavenge_counts.trimmed_bytes), trimmed / 4 * 3);
+	for (unsigned i = 0; i < 4096; i++)
+		if (i < 2048 || i % 16 == 0)
+			cache_free(blocks[i]);
+	cache_empty_own();
+	scavenge_all();
+	cr_assert_eq(counted(&scavenge_counts.trimmed_bytes), 0, "in no span");
+	core_verify();
+}
+
+/* A program above its limit for good: rounds are few, whatever it does. */
+Test(scavenge, a_heap_that_outgrows_its_limit_is_not_searched_all_the_time, .init = start_limited)
+{
+	for (unsigned i = 0; i < 60000; i++) {
+		cr_assert(cache_alloc(1024));
+		slow_call();
+	}
+	cr_assert_lt(counted(&scavenge_counts.nrounds), 300);
+}
+
+Test(scavenge, much_freed_inside_spans_is_worth_a_helper, .init = core_start)
+{
+	static void *blocks[20000];
+
+	hooks.start_helper = refuse;
+	for (unsigned i = 0; i < 20000; i++)
+		blocks[i] = cache_alloc(1024);
+	for (unsigned i = 0; i < 20000; i++)
+		if (i % 16)
+			cache_free(blocks[i]);
+	slow_call();
+	cr_assert_geq(nasked, 1);
+	core_verify();
+}
