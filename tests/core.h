@@ -19,7 +19,6 @@
 #include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/large.h"
-#include "core/live.h"
 #include "core/scavenge.h"
 #include "core/sigmask.h"
 #include "core/spanset.h"

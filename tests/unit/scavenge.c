@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "core/live.h"
 #include "tests/check.h"
 #include "tests/core.h"
 
