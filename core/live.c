@@ -9,7 +9,7 @@
 
 struct live live __attribute__((used)) = { .version = LIVE_VERSION };
 
-_Static_assert(LIVE_FIELDS == 9 && offsetof(struct live, table_bytes) == 8 * (LIVE_FIELDS - 1),
+_Static_assert(LIVE_FIELDS == 10 && offsetof(struct live, trimmed_bytes) == 8 * (LIVE_FIELDS - 1),
                "as many fields as the note says");
 
 __asm__(".pushsection .note.spangc, \"a\", %note\n"
@@ -18,7 +18,7 @@ __asm__(".pushsection .note.spangc, \"a\", %note\n"
         "	.asciz \"spangc\"\n"
         "	.balign 4\n"
         "0:	.long live - 0b\n"
-        "	.long 9\n"
+        "	.long 10\n"
         "	.popsection\n");
 
 void live_fork_child(void)

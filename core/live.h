@@ -15,7 +15,7 @@
 #include "core/base.h"
 
 #define LIVE_VERSION 1
-#define LIVE_FIELDS 9                           /* in live.c once more, for the assembler */
+#define LIVE_FIELDS 10                          /* in live.c once more, for the assembler */
 
 struct live {
 	_Alignas(CACHE_LINE) uint64_t version;
@@ -24,13 +24,16 @@ struct live {
 	_Atomic uint64_t heap_bytes;            /* pages in spans and in threads' caches of pages */
 	_Atomic uint64_t free_bytes;            /* free pages that were not given back */
 
-	/* Since the start, or the fork; heap memory but for the last. */
+	/* Since the start, or the fork; heap memory but for table_bytes. */
 	_Atomic uint64_t released_bytes;        /* given back by MADV_DONTNEED */
 	_Atomic uint64_t lazy_bytes;            /* given back by MADV_FREE */
 	_Atomic uint64_t madvise_calls;         /* of any sort, refused ones too */
 	_Atomic uint64_t madvise_ns;            /* from before to after them, by the clock */
 	_Atomic uint64_t reused_released_bytes; /* pages given back and handed out again */
 	_Atomic uint64_t table_bytes;           /* of granules, given back by MADV_DONTNEED */
+
+	/* Now; of heap_bytes: given back from under free slots of spans, and not used since. */
+	_Atomic uint64_t trimmed_bytes;
 };
 
 extern struct live live;

@@ -95,7 +95,7 @@ static size_t resident_bytes(void)
 	size_t nbytes = ((size_t)(heap.pages.npages - heap.pages.nclean - heap.pages.nlazy)
 	                 << PAGE_SHIFT) + meta_bytes();
 	/* relaxed: an estimate. */
-	size_t trimmed = atomic_load_explicit(&scavenge_counts.trimmed_bytes,
+	size_t trimmed = atomic_load_explicit(&live.trimmed_bytes,
 	                                      memory_order_relaxed);
 
 	return nbytes > trimmed ? nbytes - trimmed : 0;
@@ -345,7 +345,7 @@ static uint64_t advise_os_pages(const struct span *s, uint64_t pages)
 static void note_trimmed(struct span *s, uint64_t pages)
 {
 	/* It may wrap on the way down from a partial sum. */
-	count(&scavenge_counts.trimmed_bytes,
+	count(&live.trimmed_bytes,
 	      (uint64_t)OS_PAGE_BYTES * (bit_count(pages) - (uint64_t)bit_count(s->trimmed)));
 	s->trimmed = pages;
 }

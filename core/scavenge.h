@@ -22,7 +22,6 @@ struct scavenge_counts {
 	_Atomic uint64_t nrounds;                       /* times somebody looked */
 	_Atomic uint64_t cpu_us;                        /* of threads while they did */
 	_Atomic uint64_t nhelpers;                      /* helper threads so far */
-	_Atomic uint64_t trimmed_bytes;                 /* now: given back from under partial spans */
 };
 
 extern struct scavenge_counts scavenge_counts;

@@ -167,6 +167,7 @@ static void add_events(struct stats *st)
 	st->lazy = (struct stats_calls){ counter(&n->nlazy), counter(&live.lazy_bytes) };
 	st->tables = (struct stats_calls){ counter(&n->ntable_discards),
 		                           counter(&live.table_bytes) };
+	st->trimmed_bytes = counter(&live.trimmed_bytes);
 	st->madvise_ns = counter(&live.madvise_ns);
 	st->nrefused = counter(&n->nfailed);
 	st->nrounds = counter(&n->nrounds);

@@ -32,7 +32,7 @@ struct stats {
 	uint64_t nlarge_moved;                  /* of them: grown by moving pages */
 
 	/* Bytes of spans. Pages that malloc_trim() or the scavenger gave back from under free
-	 * slots still count as free slots. */
+	 * slots still count as free slots; trimmed_bytes says how many. */
 	uint64_t used_bytes;
 	uint64_t magazine_bytes;
 	uint64_t current_bytes;
@@ -60,6 +60,7 @@ struct stats {
 	uint64_t nwaits_cache, nwaits_central, nwaits_pages;    /* for locks */
 	struct stats_calls dontneed, lazy, tables;              /* madvise */
 	uint64_t nrefused;                      /* madvise calls */
+	uint64_t trimmed_bytes;                 /* now: given back from under free slots */
 	uint64_t madvise_ns;                    /* from before to after them, by the clock */
 	uint64_t reused_bytes;                  /* of pages given back and handed out again */
 	uint64_t nrounds, cpu_us;               /* of giving back */

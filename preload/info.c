@@ -182,6 +182,7 @@ static void put_events(int fd, const struct stats *st)
 	put_calls(fd, "tables", &st->tables, "of tables given back, the same way");
 	put_event(fd, "refused", st->nrefused, "madvise calls that the kernel refused");
 	put_event(fd, "madvise_ns", st->madvise_ns, "nanoseconds in all these calls");
+	put_event(fd, "trimmed", st->trimmed_bytes, "bytes given back under free slots, now");
 	put_event(fd, "reused", st->reused_bytes, "bytes given back and handed out again");
 	put_event(fd, "rounds", st->nrounds, "rounds of giving back");
 	put_event(fd, "cpu_us", st->cpu_us, "microseconds of processor time in them");

@@ -11,7 +11,7 @@
 
 #define BLOCK MIB(32)
 
-enum { VERSION, HEAP, FREE, RELEASED, LAZY, CALLS, NS, REUSED, TABLE, NFIELDS };
+enum { VERSION, HEAP, FREE, RELEASED, LAZY, CALLS, NS, REUSED, TABLE, TRIMMED, NFIELDS };
 
 static void read_of(pid_t pid, uintptr_t at, void *to, size_t nbytes)
 {
