@@ -56,7 +56,7 @@ UNUSED static _Noreturn void bench_fail(const char *what)
 	_exit(1);
 }
 
-static double bench_clock(void)
+UNUSED static double bench_clock(void)
 {
 	struct timespec t;
 
@@ -106,7 +106,7 @@ UNUSED static inline size_t rng_below(uint64_t *state, size_t limit)
 /* Sizes as programs ask for them: mostly small, a long thin tail; 189 bytes on average.
  * Drawn beforehand, because drawing costs as much as a good malloc. */
 #define MIXED_COUNT 4096
-static uint16_t mixed_sizes[MIXED_COUNT];
+static UNUSED uint16_t mixed_sizes[MIXED_COUNT];
 
 UNUSED static void mixed_init(void)
 {
@@ -169,7 +169,7 @@ UNUSED static inline void block_drop(void *p)
 }
 
 /* A line such as "VmHWM:  1234 kB" of /proc/self/status, read without allocating. */
-static size_t status_kb(const char *field)
+UNUSED static size_t status_kb(const char *field)
 {
 	char text[4096];
 	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
@@ -182,7 +182,7 @@ static size_t status_kb(const char *field)
 	return at ? strtoul(at + strlen(field), NULL, 10) : 0;
 }
 
-static void bench_report(const struct row *r)
+UNUSED static void bench_report(const struct row *r)
 {
 	char line[256];
 	int n = snprintf(line, sizeof line,
@@ -194,7 +194,7 @@ static void bench_report(const struct row *r)
 		_exit(1);
 }
 
-static int bench_main(int argc, char **argv, const struct row *rows, size_t nrows)
+UNUSED static int bench_main(int argc, char **argv, const struct row *rows, size_t nrows)
 {
 	mixed_init();
 	for (size_t i = 0; i < nrows && argc == 2; i++) {

@@ -1,0 +1,134 @@
+"""proc.py: processes as /proc shows them, cheaply.
+
+Reached from sampler.py. Cost of one reading here (Linux 6.18): statm 3 us, stat 4 us, children
+3 us, status 6 us; smaps_rollup walks the page tables: 1.4 ms at 400 MiB, 9.7 ms at 4 GiB of 4 KiB
+pages, with the mapping lock held for reading. Hence the first few are read at every sample and
+smaps_rollup only as often as the sampler's budget allows.
+"""
+import os
+import re
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
+SMAPS_FIELD = re.compile(rb"^(Rss|Pss|LazyFree|Swap): +(\d+) kB", re.M)
+READ_BYTES = 1 << 16
+
+
+def read(path):
+    """The file, or b"": it is gone, or not ours to read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        text = os.read(fd, READ_BYTES)
+        while len(text) % READ_BYTES == 0 and text:
+            more = os.read(fd, READ_BYTES)
+            if not more:
+                break
+            text += more
+        return text
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+class Stat:
+    """/proc/PID/stat. Faults and times are of the process and of its children it waited for."""
+
+    __slots__ = ("ppid", "session", "state", "minflt", "majflt", "user", "system", "nthreads",
+                 "started")
+
+    def __init__(self, text):
+        f = text[text.rindex(b")") + 2:].split()
+        self.state, self.ppid, self.session = f[0], int(f[1]), int(f[3])
+        self.minflt, self.majflt = int(f[7]) + int(f[8]), int(f[9]) + int(f[10])
+        self.user = (int(f[11]) + int(f[13])) / TICKS
+        self.system = (int(f[12]) + int(f[14])) / TICKS
+        self.nthreads, self.started = int(f[17]), int(f[19])
+
+
+def stat(pid):
+    text = read(f"/proc/{pid}/stat")
+    return Stat(text) if b")" in text else None
+
+
+def memory_folder(pid, st):
+    """Where its memory is told: of a process whose first thread has ended, in another thread."""
+    if st.state not in (b"Z", b"X"):
+        return f"/proc/{pid}"
+    if st.nthreads > 1:
+        try:
+            tids = sorted(map(int, os.listdir(f"/proc/{pid}/task")))
+        except OSError:
+            return None
+        return f"/proc/{pid}/task/{tids[-1]}" if tids else None
+    return None
+
+
+def statm_rss(folder):
+    """Bytes; 0 once the memory is gone."""
+    fields = read(folder + "/statm").split()
+    return int(fields[1]) * PAGE_BYTES if len(fields) > 1 else 0
+
+
+def smaps(folder):
+    """{Rss, Pss, LazyFree, Swap} in bytes, or {}: gone or hidden."""
+    text = read(folder + "/smaps_rollup")
+    if not text and not os.path.exists("/proc/self/smaps_rollup"):
+        text = read(folder + "/smaps")                  # before Linux 4.14
+    sums = {}
+    for name, kib in SMAPS_FIELD.findall(text):
+        sums[name.decode()] = sums.get(name.decode(), 0) + int(kib) * 1024
+    return sums
+
+
+def high_water(folder):
+    """VmHWM in bytes: the most that was ever resident since exec."""
+    match = re.search(rb"^VmHWM:\s+(\d+) kB", read(folder + "/status"), re.M)
+    return int(match.group(1)) * 1024 if match else 0
+
+
+class Children:
+    """Who is whose child: by the kernel's lists, or by a walk over all processes."""
+
+    def __init__(self):
+        self.has_lists = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+        self.by_parent = {}
+
+    def refresh(self):
+        """Call before each round of of(). Free where the kernel keeps lists."""
+        if self.has_lists:
+            return
+        self.by_parent = {}
+        for name in os.listdir("/proc"):
+            st = stat(name) if name.isdigit() else None
+            if st:
+                self.by_parent.setdefault(st.ppid, []).append(int(name))
+
+    def of(self, pid, nthreads=1):
+        if not self.has_lists:
+            return self.by_parent.get(pid, [])
+        tids = [pid]
+        if nthreads > 1:
+            try:
+                tids = os.listdir(f"/proc/{pid}/task")
+            except OSError:
+                return []
+        return [int(c) for tid in tids for c in read(f"/proc/{pid}/task/{tid}/children").split()]
+
+
+def problem():
+    """Why nothing can be measured here, or None."""
+    if not read("/proc/self/statm"):
+        return "/proc is hidden or not mounted: nothing can be measured"
+    if not read("/proc/self/smaps_rollup") and not read("/proc/self/smaps"):
+        return "/proc/PID/smaps can't be read: LazyFree and PSS will be unknown"
+    return None
+
+
+def meminfo():
+    """{field: bytes} of /proc/meminfo."""
+    return {name.decode(): int(kib) * 1024
+            for name, kib in re.findall(rb"^(\w+): +(\d+) kB", read("/proc/meminfo"), re.M)}
