@@ -2,10 +2,10 @@
 
 Reached from sampler.py. Two sources, both optional:
   at exit    the lines that SPANGC_STATS=1 writes into the file of SPANGC_REPORT, one a process
-  meanwhile  an ELF note of the library says where its counters are; they are read from
-             /proc/PID/mem. A program that ends by _exit or a signal leaves no file: then the
+  meanwhile  an ELF note of the library says where its counters are (core/live.h); they are read
+             from /proc/PID/mem. A program that ends by _exit or a signal leaves no file: then the
              last reading counts, and the run says so.
-What neither told is None.
+A fork child's counters begin at 0. What neither told is None.
 """
 import os
 import re
@@ -16,7 +16,7 @@ from elf import Elf, NotElf
 
 NOTE_VERSION = 1
 FIELDS = ("version", "heap_bytes", "free_bytes", "released_bytes", "lazy_bytes",
-          "madvise_calls", "madvise_ns", "reused_released_bytes")
+          "madvise_calls", "madvise_ns", "reused_released_bytes", "table_bytes")
 # What a run reports. Sums over processes and over the programs that one process was.
 NAMES = ("madvise_calls", "madvise_bytes", "madvise_ns", "reused_bytes")
 LINE = re.compile(r"^==(\d+)==STATS: spangc: (memory|event)\s+(\w+)\s+(\d+)(?:  (\d+) bytes )?",
@@ -53,7 +53,7 @@ def of_exit_file(path):
         "madvise_calls": sum(c[0] for c in calls) if calls else None,
         "madvise_bytes": sum(c[1] for c in calls) if calls else None,
         "madvise_ns": events.get("madvise_ns", (None,))[0],
-        "reused_bytes": events.get("reused_released_bytes", (None,))[0],
+        "reused_bytes": events.get("reused", (None,))[0],
     }
 
 
@@ -99,7 +99,6 @@ class Live:
         self.library = library
         self.fd = self.base = None
         self.values = None              # at the last reading
-        self.at_fork = None             # what was inherited from the parent
         self.earlier = []               # of programs that it was before an exec
         self.is_loaded = self.is_denied = False
         self.tries = self.next_try = 0
@@ -109,7 +108,7 @@ class Live:
             os.close(self.fd)
             self.fd = None
 
-    def attach(self, folder, parent):
+    def attach(self, folder):
         """Looks for the library, ever more rarely where it is not. The descriptor shows the
         memory of the program of now: after an exec nothing can be read through it."""
         self.tries += 1
@@ -128,13 +127,6 @@ class Live:
             self.is_denied = True
             return
         self.values = self.fields()
-        if self.values and parent and parent.base == self.base and parent.values:
-            self.inherit(parent.values)
-
-    def inherit(self, parents):
-        """A fork child begins with its parent's counters, unless the library set them to 0."""
-        if all(mine >= theirs for mine, theirs in zip(self.values[3:], parents[3:])):
-            self.at_fork = parents
 
     def fields(self):
         try:
@@ -146,9 +138,9 @@ class Live:
         values = struct.unpack(f"={self.library.nfields}Q", data)
         return values if values[0] == NOTE_VERSION else None
 
-    def look(self, folder, parent=None):
+    def look(self, folder):
         if self.fd is None:
-            self.attach(folder, parent)
+            self.attach(folder)
             return
         values = self.fields()
         if values:
@@ -157,28 +149,19 @@ class Live:
         if self.values:
             self.earlier.append(self.figures())
         self.close()                            # an exec, or its end
-        self.values = self.at_fork = None
+        self.values = None
         self.tries = self.next_try = 0
 
     def field(self, name):
         at = FIELDS.index(name)
         if not self.values or at >= len(self.values):
             return None
-        inherited = self.at_fork[at] if self.at_fork and at < len(self.at_fork) else 0
-        return self.values[at] - inherited
+        return self.values[at]
 
     def figures(self):
         """The last reading in the words of NAMES."""
         return {"madvise_calls": self.field("madvise_calls"),
-                "madvise_bytes": add(self.field("released_bytes"), self.field("lazy_bytes")),
+                "madvise_bytes": add(add(self.field("released_bytes"), self.field("lazy_bytes")),
+                                     self.field("table_bytes")),
                 "madvise_ns": self.field("madvise_ns"),
                 "reused_bytes": self.field("reused_released_bytes")}
-
-    def inherited(self):
-        """What an exit file of this process counts twice."""
-        if not self.at_fork:
-            return None
-        mine, self.values, self.at_fork = (self.values, self.at_fork), self.at_fork, None
-        figures = self.figures()
-        self.values, self.at_fork = mine
-        return figures

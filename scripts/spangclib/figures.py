@@ -17,25 +17,27 @@ SECONDS_TELLING = 0.05          # times below this are of the start, not of the 
 
 # key, label, what it is divided by, decimals
 ROWS = (
-    ("peak_rss", "peak RSS, MiB", MIB, 1),
-    ("final_rss", "final RSS, MiB", MIB, 1),
-    ("peak_pss", "peak PSS, MiB", MIB, 1),
-    ("final_pss", "final PSS, MiB", MIB, 1),
-    ("final_less_lazy", "final {basis} less LazyFree, MiB", MIB, 1),
-    ("peak_swap", "peak swap, MiB", MIB, 1),
+    ("peak_rss", "peak RSS, MiB", MIB, 2),
+    ("final_rss", "final RSS, MiB", MIB, 2),
+    ("peak_pss", "peak PSS, MiB", MIB, 2),
+    ("final_pss", "final PSS, MiB", MIB, 2),
+    ("final_less_lazy", "final {basis} less LazyFree, MiB", MIB, 2),
+    ("mean", "mean {basis}, MiB", MIB, 2),
+    ("mean_less_lazy", "mean {basis} less LazyFree, MiB", MIB, 2),
+    ("peak_swap", "peak swap, MiB", MIB, 2),
     ("minor_faults", "minor faults", 1, 0),
     ("major_faults", "major faults", 1, 0),
     ("madvise_calls", "madvise calls", 1, 0),
-    ("madvise_bytes", "madvise, MiB", MIB, 1),
-    ("madvise_ns", "madvise, ms", 1e6, 1),
-    ("reused_bytes", "given out again, MiB", MIB, 1),
+    ("madvise_bytes", "madvise, MiB", MIB, 2),
+    ("madvise_ns", "madvise, ms", 1e6, 2),
+    ("reused_bytes", "given out again, MiB", MIB, 2),
     ("wall", "wall, s", 1, 2),
     ("user", "user, s", 1, 2),
     ("system", "sys, s", 1, 2),
-    ("area", "area under {basis}, MiB·s", MIB, 1),
-    ("area_less_lazy", "area, less LazyFree, MiB·s", MIB, 1),
+    ("area", "area under {basis}, MiB·s", MIB, 2),
+    ("area_less_lazy", "area less LazyFree, MiB·s", MIB, 2),
 )
-MORE_KEYS = ("final_lazy", "peak_lazy", "lowest_after_peak", "cpu")
+
 
 
 class Median:
@@ -99,11 +101,22 @@ def peak_rss(run):
     return peak or None
 
 
+def seconds_since_full(run):
+    """How old what is known of LazyFree and PSS was when the program ended."""
+    samples = run.sampler.samples
+    full = [s.at for s in samples if s.lazy is not None]
+    return samples[-1].at - full[-1] if full else 0.0
+
+
+def mean(points):
+    return area(points) / (points[-1][0] - points[0][0]) if len(points) > 1 else None
+
+
 def of_run(run, basis):
     """Every figure of one run; bytes and seconds."""
     samples = run.sampler.samples
     full = [s for s in samples if s.lazy is not None]
-    real = curve_less_lazy(run, basis)
+    total, real = curve(run, basis), curve_less_lazy(run, basis)
     figures = {
         "peak_rss": peak_rss(run),
         "final_rss": last([s.rss for s in samples]),
@@ -112,13 +125,14 @@ def of_run(run, basis):
         "final_less_lazy": last([nbytes for _, nbytes in real]),
         "final_lazy": last([s.lazy for s in full]),
         "peak_lazy": max((s.lazy for s in full), default=None),
-        "lowest_after_peak": lowest_after_peak(curve(run, basis)),
+        "lowest_after_peak": lowest_after_peak(total),
         "peak_swap": max((s.swap for s in full), default=None),
         "minor_faults": run.usage.minflt, "major_faults": run.usage.majflt,
         "wall": run.wall, "user": run.usage.user, "system": run.usage.system,
         "cpu": run.usage.user + run.usage.system,
-        "area": area(curve(run, basis)) if samples else None,
-        "area_less_lazy": area(real) if len(real) > 1 else None,
+        "mean": mean(total), "mean_less_lazy": mean(real),
+        "area": area(total) if total else None,
+        "area_less_lazy": area(real) if real else None,
     }
     figures.update(run.counters)
     return figures

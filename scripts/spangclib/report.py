@@ -9,6 +9,7 @@ import figures
 from sampler import ROW_FIELDS
 
 COLUMNS_A_BLOCK = 4
+STALE_SECONDS = 0.2
 
 
 def machine():
@@ -23,16 +24,20 @@ def machine():
            f", {memory:,} MiB"
 
 
+def number(value, decimals):
+    """At most `decimals`, and about three digits."""
+    if decimals:
+        decimals = 0 if abs(value) >= 100 else min(decimals, 1) if abs(value) >= 10 else decimals
+    return f"{value:,.{decimals}f}"
+
+
 def cell(figure, divisor, decimals):
     """Median, then (least..most) where the rounds differ."""
     if figure.median is None:
         return "-"
-
-    def number(value):
-        return f"{value / divisor:,.{decimals}f}"
-    least, most = number(figure.least), number(figure.most)
+    least, most = (number(v / divisor, decimals) for v in (figure.least, figure.most))
     spread = "" if least == most else f" ({least}..{most})"
-    return number(figure.median) + spread
+    return number(figure.median / divisor, decimals) + spread
 
 
 def table(c):
@@ -59,7 +64,7 @@ def table(c):
 def sampling_words(c):
     runs = [r for runs in c.runs.values() for r in runs]
     samples = sum(len(r.sampler.samples) for r in runs)
-    full = sum(s.pss is not None for r in runs for s in r.sampler.samples)
+    full = sum(s.is_read for r in runs for s in r.sampler.samples)
     spent = sum(r.sampler_cpu for r in runs)
     seconds = sum(r.wall for r in runs) or 1
     longest = max(r.sampler.budget.interval for r in runs)
@@ -68,7 +73,7 @@ def sampling_words(c):
             f"{100 * spent / seconds:.2f} % of a core.")
     if longest > asked * 1.01:
         text += (f" The interval was lengthened from {asked * 1000:.0f} to {longest * 1000:.0f} ms: "
-                 "there are many processes.")
+                 "there are many processes, or the machine is busy.")
     return text
 
 
@@ -100,6 +105,9 @@ def run_remarks(run):
         yield "libspangc.so was not loaded, or the program has its own malloc: no counters"
     if run.last_seen:
         yield "counters as last seen: a process ended by _exit or a signal, and wrote none"
+    stale = figures.seconds_since_full(run)
+    if stale > STALE_SECONDS:
+        yield f"LazyFree and PSS of the end were read up to {stale:.1f} s before it"
     if run.sampler.is_hidden:
         yield "smaps of a process is hidden: its LazyFree and PSS are unknown"
     yield from run.remarks

@@ -1,9 +1,11 @@
 """sampler.py: the memory of a tree of processes over time.
 
 Reached from runner.py. A *light* sample reads statm and stat of each process; a *full* one also
-smaps_rollup, whose cost grows with what is resident. A Budget keeps both together under 0.8 % of
-a core: full samples are taken when they are affordable, and if light ones alone cost too much the
-interval is lengthened.
+smaps_rollup, whose cost grows with what is resident. A Budget keeps both together under 0.9 % of
+a core: a full sample is taken when it is affordable, and if light ones alone cost too much the
+interval is lengthened. While nothing moves (no fault, no CPU time used, the same RSS, no call of
+madvise) a light sample is made full by what the last full one said, for at most a second; what
+that saves is spent when something moves. See reckon() for the others.
 
 The kernel counts a page in the RSS of each process that shares it. With several processes the
 sum of PSS, which counts it once, is the total; it exists in full samples only.
@@ -14,21 +16,27 @@ import time
 import counters
 import proc
 
-SHARE = 0.008                   # of a core, for all sampling
+SHARE = 0.009                   # of a core, for all sampling
 HEAD_START = 0.003              # seconds of CPU: else a short program would have no full sample
-LIGHT_SHARE = 0.005             # of a core, for light samples
+SAVED_MAX = 0.05                # seconds of CPU
+LIGHT_SHARE = 0.007             # of a core, for light samples
+STILL_SECONDS = 1.0
+WIDE_EVERY = 4                  # walks: how often threads are asked for their children
 FULL_SECONDS_A_BYTE = 3.5e-6 / (1 << 20)        # first guess; measured while it runs
 
 
 class Sample:
     """One moment; bytes. pss, lazy and swap are None in a light sample."""
 
-    __slots__ = ("at", "nprocesses", "rss", "pss", "lazy", "swap", "minflt", "majflt")
+    __slots__ = ("at", "nprocesses", "rss", "pss", "lazy", "swap", "minflt", "majflt", "is_read",
+                 "lazily", "again")
 
     def __init__(self, at):
         self.at, self.nprocesses, self.rss = at, 0, 0
+        self.is_read = False                    # of smaps_rollup, at this very moment
         self.pss = self.lazy = self.swap = None
         self.minflt = self.majflt = 0
+        self.lazily = self.again = None         # the only process's counters of MADV_FREE
 
     def add_smaps(self, maps):
         self.pss = (self.pss or 0) + maps.get("Pss", 0)
@@ -38,11 +46,11 @@ class Sample:
     def row(self):
         """What --json keeps: seconds, then bytes."""
         return [round(self.at, 4), self.nprocesses, self.rss, self.pss, self.lazy, self.swap,
-                self.minflt, self.majflt]
+                self.minflt, self.majflt, self.is_read]
 
 
 ROW_FIELDS = ("seconds", "processes", "rss", "pss", "lazy_free", "swap", "minor_faults",
-              "major_faults")
+              "major_faults", "is_smaps_read")
 
 
 class Budget:
@@ -51,22 +59,22 @@ class Budget:
     def __init__(self, interval):
         self.asked = self.interval = interval
         self.began, self.cpu_began = time.monotonic(), time.process_time()
+        self.credit, self.at, self.cpu = HEAD_START, self.began, self.cpu_began
         self.light = 0.0                        # seconds of CPU, a moving average
         self.a_byte = FULL_SECONDS_A_BYTE
 
     def spent(self):
         return time.process_time() - self.cpu_began
 
-    def share(self):
-        elapsed = time.monotonic() - self.began
-        return self.spent() / elapsed if elapsed else 0.0
-
     def affords(self, resident):
-        allowed = (time.monotonic() - self.began) * SHARE + HEAD_START
-        return self.spent() + 0.0002 + resident * self.a_byte <= allowed
+        now, cpu = time.monotonic(), time.process_time()
+        self.credit += (now - self.at) * SHARE - (cpu - self.cpu)
+        self.credit = min(self.credit, SAVED_MAX)
+        self.at, self.cpu = now, cpu
+        return 0.0002 + resident * self.a_byte <= self.credit
 
     def note_light(self, seconds):
-        self.light += (seconds - self.light) * (0.1 if self.light else 1)
+        self.light += (seconds - self.light) * 0.1
         self.interval = max(self.asked, self.light / LIGHT_SHARE)
 
     def note_full(self, seconds, resident):
@@ -74,14 +82,71 @@ class Budget:
             self.a_byte += (seconds / resident - self.a_byte) * 0.3
 
 
+def reckon(samples):
+    """Fills in what light samples of a single process lack, where it follows from the last
+    reading of smaps_rollup: what it shares stays the same (PSS), nothing was lazily free before
+    and after, or the library counted what went and came since."""
+    last, following = None, None
+    reads = [s for s in samples if s.is_read]
+    for s in samples:
+        if s.is_read:
+            last = s
+            reads = reads[1:]
+            continue
+        following = reads[0] if reads else None
+        if s.lazy is not None or not last or last.nprocesses != 1 or s.nprocesses != 1:
+            continue
+        lazy = reckon_lazy(s, last, following)
+        if lazy is not None:
+            s.lazy, s.swap = lazy, last.swap
+            s.pss = max(0, s.rss - (last.rss - last.pss))
+
+
+def reckon_lazy(s, last, following):
+    if s.lazily is not None and last.lazily is not None and s.lazily >= last.lazily:
+        came, went = s.lazily - last.lazily, s.again - last.again
+        return min(max(0, last.lazy + came - went), s.rss)
+    return 0 if last.lazy == 0 and following and following.lazy == 0 else None
+
+
 class Process:
     """One process of the tree, as last seen."""
 
-    def __init__(self, pid, parent, st, live):
-        self.pid, self.parent, self.started, self.live = pid, parent, st.started, live
-        self.folder = self.stat = None
+    def __init__(self, pid, library):
+        self.pid = pid
+        self.files = proc.Files(pid)
+        self.live = counters.Live(library) if library else None
+        self.stat = None
+        self.folder = None                      # None: it has no memory any more
+        self.has_thread_children = False
         self.rss = 0
-        self.is_hidden = False
+
+    def look(self):
+        """False: it is gone."""
+        self.stat = self.files.stat()
+        if self.stat is None:
+            return False
+        self.folder = proc.memory_folder(self.pid, self.stat)
+        return True
+
+    def children(self, lists, is_wide):
+        """is_wide: also of threads in which no child was seen yet."""
+        found = lists.of(self.pid, self.files)
+        if self.stat.nthreads > 1 and (is_wide or self.has_thread_children):
+            more = lists.of_other_threads(self.pid)
+            self.has_thread_children = bool(more)
+            found += more
+        return found
+
+    def resident(self):
+        if self.folder == self.files.folder:
+            return self.files.rss()
+        return proc.statm_rss(self.folder) if self.folder else 0
+
+    def close(self):
+        self.files.close()
+        if self.live:
+            self.live.close()
 
 
 class Sampler:
@@ -95,8 +160,10 @@ class Sampler:
         self.library, self.helpers = library, helpers
         self.budget = Budget(interval)
         self.children = proc.Children()
+        self.own, self.nwalks = proc.Files(os.getpid()), 0
         self.living, self.ended = {}, []
         self.samples = []
+        self.last_full = self.signs = None      # the last full sample, and how things stood then
         self.high_water = 0                     # of the only process; 0 once there were two
         self.most_processes = 0
         self.is_hidden = False
@@ -105,51 +172,57 @@ class Sampler:
 
     # --- who is there
 
-    def roots(self, of_helpers=False):
-        """(pid, stat) of this process's children: the program's, or the helpers'. Orphans are
-        ours by then; a helper's are known by their session."""
-        for pid in self.children.of(os.getpid()):
-            st = proc.stat(pid)
-            if st and (pid in self.helpers or st.session in self.helpers) == of_helpers:
-                yield pid, st
+    def is_helper(self, pid, st):
+        return pid in self.helpers or (st is not None and st.session in self.helpers)
 
     def of_helpers(self):
+        """Pids of the helpers and of what they left behind: orphans are children of ours."""
         self.children.refresh()
-        return [pid for pid, _ in self.roots(of_helpers=True)]
+        return [pid for pid in self.children.of(os.getpid(), self.own)
+                if self.is_helper(pid, proc.stat(pid))]
+
+    def known(self, pid, parent):
+        """The Process of a child, new or old; None if it is a helper's or gone."""
+        process = self.living.get(pid)
+        if process and process.look():
+            return process
+        process = Process(pid, self.library)
+        if process.look() and not (parent is None and process.stat.session in self.helpers):
+            return process
+        process.close()
+        return None
 
     def walk(self):
-        """Brings self.living up to date: [Process] that still run."""
+        """Brings self.living up to date: [Process] that have memory."""
         self.children.refresh()
-        queue = [(pid, st, None) for pid, st in self.roots()]
-        found, order = {}, []
+        self.nwalks += 1
+        is_wide = self.nwalks % WIDE_EVERY == 1
+        queue = [(pid, None) for pid in self.children.of(os.getpid(), self.own)
+                 if pid not in self.helpers]
+        found = {}
         while queue:
-            pid, st, parent = queue.pop()
-            process = self.living.get(pid)
-            if process is None or process.started != st.started:
-                process = Process(pid, parent, st,
-                                  counters.Live(self.library) if self.library else None)
-            found[pid] = process
-            process.stat, process.folder = st, proc.memory_folder(pid, st)
-            order.append(process)
-            for child in self.children.of(pid, st.nthreads):
-                child_stat = proc.stat(child)
-                if child_stat and child not in found:
-                    queue.append((child, child_stat, process))
+            pid, parent = queue.pop()
+            process = None if pid in found else self.known(pid, parent)
+            if process:
+                found[pid] = process
+                queue += [(child, process)
+                          for child in process.children(self.children, is_wide)]
         for pid, process in self.living.items():
             if found.get(pid) is not process:
                 self.bury(process)
         self.living = found
-        return [p for p in order if p.folder]
+        return [p for p in found.values() if p.folder]
 
     def bury(self, process):
-        if process.live:
-            process.live.close()
+        process.close()
         self.ended.append(process)
 
     def close(self):
         for process in self.living.values():
             self.bury(process)
         self.living = {}
+        self.own.close()
+        reckon(self.samples)
 
     # --- one sample
 
@@ -160,7 +233,7 @@ class Sampler:
         processes = []
         sample.minflt, sample.majflt = self.reaped
         for process in self.walk():
-            process.rss = proc.statm_rss(process.folder)
+            process.rss = process.resident()
             if process.rss:
                 processes.append(process)
                 sample.rss += process.rss
@@ -171,18 +244,40 @@ class Sampler:
             return None
         sample.nprocesses = len(processes)
         self.most_processes = max(self.most_processes, len(processes))
-        self.note_high_water(processes)
+        signs = self.signs_of(processes, sample)
+        if len(processes) == 1 and processes[0].live:
+            sample.lazily = processes[0].live.field("lazy_bytes")
+            sample.again = processes[0].live.field("reused_released_bytes")
         self.budget.note_light(time.process_time() - began)
-        if want_full or self.budget.affords(sample.rss):
+        if not want_full and self.is_still(signs, sample):
+            self.copy_full(sample)
+        elif want_full or self.budget.affords(sample.rss):
+            self.note_high_water(processes)
             self.complete(sample, processes)
+            if sample.is_read:
+                self.last_full, self.signs = sample, signs
         if not sample.rss:
             return None
         self.samples.append(sample)
         return sample
 
+    @staticmethod
+    def signs_of(processes, sample):
+        """What changes if anything moves."""
+        cpu = sum(p.stat.user + p.stat.system for p in processes)
+        calls = sum(p.live.field("madvise_calls") or 0 for p in processes if p.live)
+        return ([p.pid for p in processes], sample.rss, sample.minflt, sample.majflt, cpu, calls)
+
+    def is_still(self, signs, sample):
+        return signs == self.signs and sample.at - self.last_full.at < STILL_SECONDS
+
+    def copy_full(self, sample):
+        full = self.last_full
+        sample.rss, sample.pss, sample.lazy, sample.swap = full.rss, full.pss, full.lazy, full.swap
+
     def look_at(self, process):
         if process.live:
-            process.live.look(process.folder, process.parent.live if process.parent else None)
+            process.live.look(process.folder)
 
     def note_high_water(self, processes):
         if self.most_processes == 1:
@@ -204,7 +299,7 @@ class Sampler:
                 return
             rss += maps["Rss"]
             sample.add_smaps(maps)
-        sample.rss = rss
+        sample.rss, sample.is_read = rss, True
         self.budget.note_full(time.process_time() - began, light_rss)
 
     # --- what it was in the end
@@ -223,7 +318,4 @@ class Sampler:
             if process.pid not in at_exit and (live.values or live.is_loaded):
                 last_seen.append(process.pid)
                 parts += [live.figures()] if live.values else []
-            elif process.pid in at_exit and live.at_fork:
-                inherited = live.inherited()
-                parts.append({name: -n for name, n in inherited.items() if n is not None})
         return counters.sum_of(parts), last_seen, is_loaded
