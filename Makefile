@@ -7,9 +7,8 @@
 # make bench      against other allocators: needs a quiet machine   BENCH="options of scripts/bench"
 # make demo       about a minute: what this is good for, on real programs
 # make tidy       clang-tidy from compile_commands.json, which the Makefile writes itself
-# make install    DESTDIR= PREFIX= LIBDIR=: the library, spangc.h, spangc.pc, spangc.7
+# make install    DESTDIR= PREFIX= LIBDIR=: the library, spangc, spangc.h, spangc.pc, spangc.7
 # make uninstall clean
-#
 # CC, CFLAGS and LDFLAGS are the caller's. CI=true or WERROR=1: a warning is an error.
 
 VARIANT  ?= release
@@ -47,7 +46,7 @@ programs = $(patsubst %.c,$(B)/%,$(foreach f,$(c_files),$(if $(filter lib%,$(not
 # A sanitizer's runtime stands where our malloc would: only what links core can run there.
 GROUPS_asan := unit prop race
 GROUPS_tsan := race
-GROUPS := $(or $(GROUPS_$(VARIANT)),unit prop race symbols victims process fault programs)
+GROUPS := $(or $(GROUPS_$(VARIANT)),unit prop race symbols victims process fault programs rss)
 BUILT  := $(filter $(if $(T),$(foreach t,$(T),$(firstword $(subst /, ,$t))),%),$(GROUPS))
 PRELOADED := symbols victims process fault programs
 
@@ -98,19 +97,25 @@ tidy: compile_commands.json
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDE := $(DESTDIR)$(PREFIX)/include
+BIN     := $(DESTDIR)$(PREFIX)/bin
+SHARE   := $(DESTDIR)$(PREFIX)/share/spangc
 MAN     := $(DESTDIR)$(PREFIX)/share/man/man7
 PC      := $(DESTDIR)$(LIBDIR)/pkgconfig
 VERSION  = $(shell sed -n 's/^.define SPANGC_VERSION "\(.*\)"/\1/p' preload/spangc.h)
 
 install: all
-	install -d $(DESTDIR)$(LIBDIR) $(PC) $(INCLUDE) $(MAN)
+	install -d $(DESTDIR)$(LIBDIR) $(PC) $(INCLUDE) $(MAN) $(BIN)
 	install -m 755 build/release/libspangc.so $(DESTDIR)$(LIBDIR)
-	install -m 644 preload/spangc.h $(INCLUDE)
-	install -m 644 preload/spangc.7 $(MAN)
+	install -m 644 preload/spangc.h $(INCLUDE) && install -m 644 preload/spangc.7 $(MAN)
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
 		preload/spangc.pc.in >$(PC)/spangc.pc
+	for f in scripts/spangc scripts/knob-table scripts/spangclib/*.py core/knobs.def; do \
+		install -D -m $$(test -x $$f && echo 755 || echo 644) $$f $(SHARE)/$$f; done
+	ln -sfr $(SHARE)/scripts/spangc $(BIN)/spangc
+	ln -sfr $(DESTDIR)$(LIBDIR)/libspangc.so $(SHARE)/libspangc.so
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libspangc.so $(PC)/spangc.pc $(INCLUDE)/spangc.h $(MAN)/spangc.7
+	rm -rf $(SHARE) $(BIN)/spangc
 clean:
 	rm -rf build libspangc.so compile_commands.json core/sizeclass_table.h.new
 

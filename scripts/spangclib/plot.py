@@ -50,10 +50,10 @@ def script(c, output, title):
         f"set terminal {kind} size {WIDTH},{HEIGHT} font 'sans,12'",
         f"set output {quoted(output)}",
         f"set title {quoted(title)} noenhanced",
-        "set xlabel 'seconds since the start'", f"set ylabel '{c.basis}, MiB'",
+        "set xlabel 'seconds since the start' offset 0,0.3", f"set ylabel '{c.basis}, MiB'",
         "set yrange [0:*]", "set xrange [0:*]", "set format y '%.0f'",
-        "set grid lc rgb '#dddddd'", "set border 3", "set tics nomirror",
-        "set key below center horizontal noenhanced", "set tmargin 3", "set rmargin 3",
+        "set grid lt 1 lc rgb '#e4e4e4'", "set border 3", "set tics nomirror",
+        "set key outside bottom center horizontal noenhanced", "set tmargin 3", "set bmargin 6", "set rmargin 3",
     ]
     parts = []
     for i, (name, points, colour, is_dashed) in enumerate(curves(c)):
