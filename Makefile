@@ -5,6 +5,7 @@
 # make ubsan      the tests under UBSan, which traps: SIGILL at the very line, gdb shows it
 # make tsan       race under ThreadSanitizer: Criterion does not run there
 # make bench      against other allocators: needs a quiet machine   BENCH="options of scripts/bench"
+# make rss-page   what each way of giving memory back does to many programs   RSS="its options"
 # make demo       about a minute: what this is good for, on real programs
 # make tidy       clang-tidy from compile_commands.json, which the Makefile writes itself
 # make install    DESTDIR= PREFIX= LIBDIR=: the library, spangc, spangc.h, spangc.pc, spangc.7
@@ -82,10 +83,10 @@ test debug asan ubsan tsan:
 run-tests: $(if $(GROUPS_$(VARIANT)),,all) $(call programs,$(BUILT)) $(call plugins,$(BUILT))
 	$(Q)scripts/run-tests --no-build --variant $(VARIANT) $(T)
 
-bench demo:
+bench demo rss-page:
 	$(Q)scripts/deps.sh
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)scripts/$@ $(if $(filter bench,$@),$(BENCH))
+	$(Q)scripts/$@ $(if $(filter bench,$@),$(BENCH)) $(if $(filter rss-page,$@),$(RSS))
 
 compile_commands.json: Makefile $(SRC)
 	$(Q)for f in $(SRC); do printf ',\n{"directory": "%s", "file": "%s", "command": "%s -c %s"}' \
@@ -93,32 +94,27 @@ compile_commands.json: Makefile $(SRC)
 tidy: compile_commands.json
 	$(Q)scripts/deps.sh tidy
 	$(Q)clang-tidy --quiet -p . $(SRC)
-
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDE := $(DESTDIR)$(PREFIX)/include
-BIN     := $(DESTDIR)$(PREFIX)/bin
 SHARE   := $(DESTDIR)$(PREFIX)/share/spangc
 MAN     := $(DESTDIR)$(PREFIX)/share/man/man7
 PC      := $(DESTDIR)$(LIBDIR)/pkgconfig
 VERSION  = $(shell sed -n 's/^.define SPANGC_VERSION "\(.*\)"/\1/p' preload/spangc.h)
-
 install: all
-	install -d $(DESTDIR)$(LIBDIR) $(PC) $(INCLUDE) $(MAN) $(BIN)
+	install -d $(DESTDIR)$(LIBDIR) $(PC) $(INCLUDE) $(MAN) $(DESTDIR)$(PREFIX)/bin $(SHARE)
 	install -m 755 build/release/libspangc.so $(DESTDIR)$(LIBDIR)
 	install -m 644 preload/spangc.h $(INCLUDE) && install -m 644 preload/spangc.7 $(MAN)
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
 		preload/spangc.pc.in >$(PC)/spangc.pc
-	for f in scripts/spangc scripts/knob-table scripts/spangclib/*.py core/knobs.def; do \
-		install -D -m $$(test -x $$f && echo 755 || echo 644) $$f $(SHARE)/$$f; done
-	ln -sfr $(SHARE)/scripts/spangc $(BIN)/spangc
+	cp --parents scripts/spangc scripts/knob-table scripts/spangclib/*.py core/knobs.def $(SHARE)
+	ln -sfr $(SHARE)/scripts/spangc $(DESTDIR)$(PREFIX)/bin/spangc
 	ln -sfr $(DESTDIR)$(LIBDIR)/libspangc.so $(SHARE)/libspangc.so
 uninstall:
-	rm -f $(DESTDIR)$(LIBDIR)/libspangc.so $(PC)/spangc.pc $(INCLUDE)/spangc.h $(MAN)/spangc.7
-	rm -rf $(SHARE) $(BIN)/spangc
+	rm -rf $(DESTDIR)$(LIBDIR)/libspangc.so $(PC)/spangc.pc $(INCLUDE)/spangc.h $(MAN)/spangc.7 \
+		$(SHARE) $(DESTDIR)$(PREFIX)/bin/spangc
 clean:
 	rm -rf build libspangc.so compile_commands.json core/sizeclass_table.h.new
-
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all test debug asan ubsan tsan run-tests bench demo tidy install uninstall clean
+.PHONY: all test debug asan ubsan tsan run-tests bench demo rss-page tidy install uninstall clean
 .DELETE_ON_ERROR:

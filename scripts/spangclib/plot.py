@@ -67,7 +67,7 @@ def script(c, output, title):
 
 def draw(c, output, argv):
     """Writes the file; the reason in a line if gnuplot could not, else None."""
-    title = " ".join(argv)
+    title = " ".join(" ".join(argv).split())
     if len(title) > TITLE_CHARACTERS:
         title = title[:TITLE_CHARACTERS - 3] + "..."
     commands = script(c, output, f"Memory of: {title}")

@@ -125,7 +125,8 @@ def parser():
                    help="only this way")
     p.add_argument("--json", action="store_true", help="JSON instead of the table, samples and all")
     p.add_argument("--output", metavar="FILE", help="the report goes there")
-    p.add_argument("--plot", metavar="FILE", help="memory over time, .svg or .png (gnuplot)")
+    p.add_argument("--plot", metavar="FILE", action="append", default=[],
+                   help="memory over time, .svg or .png (gnuplot); may be repeated")
     p.add_argument("--show", choices=("first", "all", "none"), default="first",
                    help="APP's standard output: of the first run, of all, of none")
     p.add_argument("--library", metavar="PATH", help="another libspangc.so")
@@ -205,9 +206,9 @@ def check(options, words):
     app = Program(words)
     program.check_preload(app.path, library)
     settings = make_settings(options, library)
-    if options.plot:
-        plot.check(options.plot)
-        check_writable("--plot", options.plot)
+    for path in options.plot:
+        plot.check(path)
+        check_writable("--plot", path)
     if options.output:
         check_writable("--output", options.output)
     return app, settings
@@ -306,8 +307,8 @@ def main(argv):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     write_report(options, comparison, words, bool(asked.signo))
     status = exit_status(runs, asked)
-    if options.plot:
-        problem = plot.draw(comparison, options.plot, words)
+    for path in options.plot:
+        problem = plot.draw(comparison, path, words)
         if problem:
             note("spangc rss: " + problem)
             status = status or 1

@@ -17,7 +17,7 @@ import counters
 import proc
 
 SHARE = 0.009                   # of a core, for all sampling
-HEAD_START = 0.003              # seconds of CPU: else a short program would have no full sample
+HEAD_START = 0.001              # seconds of CPU: else a short program would have no full sample
 SAVED_MAX = 0.05                # seconds of CPU
 LIGHT_SHARE = 0.007             # of a core, for light samples
 STILL_SECONDS = 1.0
@@ -29,14 +29,15 @@ class Sample:
     """One moment; bytes. pss, lazy and swap are None in a light sample."""
 
     __slots__ = ("at", "nprocesses", "rss", "pss", "lazy", "swap", "minflt", "majflt", "is_read",
-                 "lazily", "again")
+                 "lazily", "again", "pids")
 
     def __init__(self, at):
         self.at, self.nprocesses, self.rss = at, 0, 0
         self.is_read = False                    # of smaps_rollup, at this very moment
         self.pss = self.lazy = self.swap = None
         self.minflt = self.majflt = 0
-        self.lazily = self.again = None         # the only process's counters of MADV_FREE
+        self.lazily = self.again = None         # counters of MADV_FREE, if all processes have them
+        self.pids = []
 
     def add_smaps(self, maps):
         self.pss = (self.pss or 0) + maps.get("Pss", 0)
@@ -82,10 +83,16 @@ class Budget:
             self.a_byte += (seconds / resident - self.a_byte) * 0.3
 
 
+def total(values):
+    values = list(values)
+    return None if None in values else sum(values)
+
+
 def reckon(samples):
-    """Fills in what light samples of a single process lack, where it follows from the last
-    reading of smaps_rollup: what it shares stays the same (PSS), nothing was lazily free before
-    and after, or the library counted what went and came since."""
+    """Fills in what light samples lack, where it follows from the last reading of smaps_rollup of
+    the same processes: what they share stays the same (PSS), nothing was lazily free before and
+    after, or the library counted what went and came since. At 1 GiB, LazyFree was at most 5 MiB
+    of 907 off when it was read the next time."""
     last, following = None, None
     reads = [s for s in samples if s.is_read]
     for s in samples:
@@ -94,7 +101,7 @@ def reckon(samples):
             reads = reads[1:]
             continue
         following = reads[0] if reads else None
-        if s.lazy is not None or not last or last.nprocesses != 1 or s.nprocesses != 1:
+        if s.lazy is not None or not last or s.pids != last.pids:
             continue
         lazy = reckon_lazy(s, last, following)
         if lazy is not None:
@@ -245,9 +252,10 @@ class Sampler:
         sample.nprocesses = len(processes)
         self.most_processes = max(self.most_processes, len(processes))
         signs = self.signs_of(processes, sample)
-        if len(processes) == 1 and processes[0].live:
-            sample.lazily = processes[0].live.field("lazy_bytes")
-            sample.again = processes[0].live.field("reused_released_bytes")
+        sample.pids = signs[0]
+        if all(p.live for p in processes):
+            sample.lazily = total(p.live.field("lazy_bytes") for p in processes)
+            sample.again = total(p.live.field("reused_released_bytes") for p in processes)
         self.budget.note_light(time.process_time() - began)
         if not want_full and self.is_still(signs, sample):
             self.copy_full(sample)
