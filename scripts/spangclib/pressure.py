@@ -67,7 +67,8 @@ class Group:
         """One helper at a time asks the kernel: its CPU time is neither ours nor the program's."""
         if self.helper in run.helper_status:
             self.helper = None
-        if self.helper or not sample.lazy or sample.rss <= self.size:
+        lazy = run.sampler.lazy_of(sample)
+        if self.helper or lazy < MARGIN_BYTES or sample.rss <= self.size:
             return
         pid = os.fork()
         if pid == 0:
@@ -76,7 +77,7 @@ class Group:
                 signal.set_wakeup_fd(-1)
                 for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(signo, signal.SIG_DFL)
-                self.take(min(sample.lazy, sample.rss - self.size), run.sampler.living)
+                self.take(min(lazy, sample.rss - self.size), run.sampler.living)
             except OSError:
                 pass
             finally:

@@ -16,18 +16,16 @@ READ_BYTES = 1 << 16
 KEPT_MAX = 400                  # descriptors, of the 1,024 that are usual
 
 
-def read(path):
+def read(path, is_long=True):
     """The file, or b"": it is gone, or not ours to read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
     try:
-        text = os.read(fd, READ_BYTES)
-        while len(text) % READ_BYTES == 0 and text:
+        text = more = os.read(fd, READ_BYTES)
+        while is_long and more:                 # maps and smaps come a page at a time
             more = os.read(fd, READ_BYTES)
-            if not more:
-                break
             text += more
         return text
     except OSError:
@@ -52,7 +50,7 @@ class Stat:
 
 
 def stat(pid):
-    text = read(f"/proc/{pid}/stat")
+    text = read(f"/proc/{pid}/stat", False)
     return Stat(text) if b")" in text else None
 
 
@@ -71,13 +69,13 @@ def memory_folder(pid, st):
 
 def statm_rss(folder):
     """Bytes; 0 once the memory is gone."""
-    fields = read(folder + "/statm").split()
+    fields = read(folder + "/statm", False).split()
     return int(fields[1]) * PAGE_BYTES if len(fields) > 1 else 0
 
 
 def smaps(folder):
     """{Rss, Pss, LazyFree, Swap} in bytes, or {}: gone or hidden."""
-    text = read(folder + "/smaps_rollup")
+    text = read(folder + "/smaps_rollup", False)
     if not text and not os.path.exists("/proc/self/smaps_rollup"):
         text = read(folder + "/smaps")                  # before Linux 4.14
     sums = {}
@@ -88,7 +86,7 @@ def smaps(folder):
 
 def high_water(folder):
     """VmHWM in bytes: the most that was ever resident since exec."""
-    match = re.search(rb"^VmHWM:\s+(\d+) kB", read(folder + "/status"), re.M)
+    match = re.search(rb"^VmHWM:\s+(\d+) kB", read(folder + "/status", False), re.M)
     return int(match.group(1)) * 1024 if match else 0
 
 

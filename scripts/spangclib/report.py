@@ -10,6 +10,7 @@ from sampler import ROW_FIELDS
 
 COLUMNS_A_BLOCK = 4
 STALE_SECONDS = 0.2
+SHORT_SECONDS = 0.5             # for a shorter run a share of it would say nothing
 
 
 def machine():
@@ -69,8 +70,9 @@ def sampling_words(c):
     seconds = sum(r.wall for r in runs) or 1
     longest = max(r.sampler.budget.interval for r in runs)
     asked = runs[0].options.interval
-    text = (f"{samples} samples, {full} of them with smaps_rollup; sampling took "
-            f"{100 * spent / seconds:.2f} % of a core.")
+    cost = f"{100 * spent / seconds:.2f} % of a core" if seconds > len(runs) * SHORT_SECONDS \
+        else f"{1000 * spent / len(runs):.1f} ms of processor time a run"
+    text = f"{samples} samples, {full} of them with smaps_rollup; sampling took {cost}."
     if longest > asked * 1.01:
         text += (f" The interval was lengthened from {asked * 1000:.0f} to {longest * 1000:.0f} ms: "
                  "there are many processes, or the machine is busy.")

@@ -19,7 +19,8 @@ import proc
 SHARE = 0.009                   # of a core, for all sampling
 HEAD_START = 0.001              # seconds of CPU: else a short program would have no full sample
 SAVED_MAX = 0.05                # seconds of CPU
-LIGHT_SHARE = 0.007             # of a core, for light samples
+LIGHT_SHARE = 0.005             # of a core, for light samples
+LIGHT_SECONDS_MAX = 0.001       # a longer one was an exception
 STILL_SECONDS = 1.0
 WIDE_EVERY = 4                  # walks: how often threads are asked for their children
 FULL_SECONDS_A_BYTE = 3.5e-6 / (1 << 20)        # first guess; measured while it runs
@@ -61,7 +62,8 @@ class Budget:
         self.asked = self.interval = interval
         self.began, self.cpu_began = time.monotonic(), time.process_time()
         self.credit, self.at, self.cpu = HEAD_START, self.began, self.cpu_began
-        self.light = 0.0                        # seconds of CPU, a moving average
+        self.light = 0.0                        # seconds of CPU for one, a moving average
+        self.noted = self.cpu_began             # until here, light and full ones are told apart
         self.a_byte = FULL_SECONDS_A_BYTE
 
     def spent(self):
@@ -74,11 +76,16 @@ class Budget:
         self.at, self.cpu = now, cpu
         return 0.0002 + resident * self.a_byte <= self.credit
 
-    def note_light(self, seconds):
-        self.light += (seconds - self.light) * 0.1
+    def note_light(self):
+        """All that was spent since the last note: waking up costs as much as reading."""
+        cpu = time.process_time()
+        self.light += (min(cpu - self.noted, LIGHT_SECONDS_MAX) - self.light) * 0.1
+        self.noted = cpu
         self.interval = max(self.asked, self.light / LIGHT_SHARE)
 
-    def note_full(self, seconds, resident):
+    def note_full(self, resident):
+        cpu = time.process_time()
+        seconds, self.noted = cpu - self.noted, cpu
         if resident > 16 << 20:
             self.a_byte += (seconds / resident - self.a_byte) * 0.3
 
@@ -235,7 +242,6 @@ class Sampler:
 
     def take(self, want_full=False):
         """Returns the sample, or None: nothing is resident any more."""
-        began = time.process_time()
         sample = Sample(time.monotonic() - self.t0)
         processes = []
         sample.minflt, sample.majflt = self.reaped
@@ -256,7 +262,7 @@ class Sampler:
         if all(p.live for p in processes):
             sample.lazily = total(p.live.field("lazy_bytes") for p in processes)
             sample.again = total(p.live.field("reused_released_bytes") for p in processes)
-        self.budget.note_light(time.process_time() - began)
+        self.budget.note_light()
         if not want_full and self.is_still(signs, sample):
             self.copy_full(sample)
         elif want_full or self.budget.affords(sample.rss):
@@ -279,6 +285,14 @@ class Sampler:
     def is_still(self, signs, sample):
         return signs == self.signs and sample.at - self.last_full.at < STILL_SECONDS
 
+    def lazy_of(self, sample):
+        """What is known or reckoned of LazyFree now, else 0."""
+        if sample.lazy is not None:
+            return sample.lazy
+        if not self.last_full or self.last_full.pids != sample.pids:
+            return 0
+        return reckon_lazy(sample, self.last_full, None) or 0
+
     def copy_full(self, sample):
         full = self.last_full
         sample.rss, sample.pss, sample.lazy, sample.swap = full.rss, full.pss, full.lazy, full.swap
@@ -295,8 +309,7 @@ class Sampler:
 
     def complete(self, sample, processes):
         """Makes it a full sample; light again if a process hides its smaps or is gone."""
-        began, light_rss = time.process_time(), sample.rss
-        rss = 0
+        light_rss, rss = sample.rss, 0
         for process in processes:
             maps = proc.smaps(process.folder)
             if not maps.get("Rss"):
@@ -308,7 +321,7 @@ class Sampler:
             rss += maps["Rss"]
             sample.add_smaps(maps)
         sample.rss, sample.is_read = rss, True
-        self.budget.note_full(time.process_time() - began, light_rss)
+        self.budget.note_full(light_rss)
 
     # --- what it was in the end
 
