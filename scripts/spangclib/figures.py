@@ -104,7 +104,7 @@ def peak_rss(run):
 def seconds_since_full(run):
     """How old what is known of LazyFree and PSS was when the program ended."""
     samples = run.sampler.samples
-    full = [s.at for s in samples if s.lazy is not None]
+    full = [s.at for s in samples if s.lazy is not None and not s.is_guess]
     return samples[-1].at - full[-1] if full else 0.0
 
 

@@ -30,7 +30,7 @@ class Sample:
     """One moment; bytes. pss, lazy and swap are None in a light sample."""
 
     __slots__ = ("at", "nprocesses", "rss", "pss", "lazy", "swap", "minflt", "majflt", "is_read",
-                 "lazily", "again", "pids")
+                 "lazily", "again", "pids", "is_guess")
 
     def __init__(self, at):
         self.at, self.nprocesses, self.rss = at, 0, 0
@@ -39,6 +39,7 @@ class Sample:
         self.minflt = self.majflt = 0
         self.lazily = self.again = None         # counters of MADV_FREE, if all processes have them
         self.pids = []
+        self.is_guess = False                   # LazyFree is 0 because it always was
 
     def add_smaps(self, maps):
         self.pss = (self.pss or 0) + maps.get("Pss", 0)
@@ -96,31 +97,34 @@ def total(values):
 
 
 def reckon(samples):
-    """Fills in what light samples lack, where it follows from the last reading of smaps_rollup of
-    the same processes: what they share stays the same (PSS), nothing was lazily free before and
-    after, or the library counted what went and came since. At 1 GiB, LazyFree was at most 5 MiB
-    of 907 off when it was read the next time."""
-    last, following = None, None
+    """Fills in what light samples lack, where it follows from a reading of smaps_rollup of the
+    same processes: what they share stays the same (PSS), and LazyFree by reckon_lazy(). At 1 GiB,
+    LazyFree was at most 5 MiB of 907 off when it was read the next time."""
+    last = None
     reads = [s for s in samples if s.is_read]
     for s in samples:
         if s.is_read:
             last = s
             reads = reads[1:]
-            continue
-        following = reads[0] if reads else None
-        if s.lazy is not None or not last or s.pids != last.pids:
-            continue
-        lazy = reckon_lazy(s, last, following)
-        if lazy is not None:
-            s.lazy, s.swap = lazy, last.swap
-            s.pss = max(0, s.rss - (last.rss - last.pss))
+        elif s.lazy is None:
+            following = reads[0] if reads else None
+            known = last if last and last.pids == s.pids else following
+            lazy = reckon_lazy(s, last, following)
+            if lazy is not None and known and known.pids == s.pids:
+                s.lazy, s.swap = lazy, known.swap
+                s.pss = max(0, s.rss - (known.rss - known.pss))
+                s.is_guess = s.lazily is None and not (last and following)
 
 
 def reckon_lazy(s, last, following):
-    if s.lazily is not None and last.lazily is not None and s.lazily >= last.lazily:
+    """The library's counters say what became lazily free since the last reading and what was
+    handed out again; what RSS lost meanwhile, the kernel took. Without counters: nothing, if it
+    was nothing at the readings before and after."""
+    if last and s.lazily is not None and last.lazily is not None and s.lazily >= last.lazily:
         came, went = s.lazily - last.lazily, s.again - last.again
-        return min(max(0, last.lazy + came - went), s.rss)
-    return 0 if last.lazy == 0 and following and following.lazy == 0 else None
+        return min(max(0, last.lazy + came - went - max(0, last.rss - s.rss)), s.rss)
+    around = [x.lazy for x in (last, following) if x]
+    return 0 if around and not any(around) else None
 
 
 class Process:
