@@ -68,7 +68,7 @@ class Group:
         if self.helper in run.helper_status:
             self.helper = None
         lazy = run.sampler.lazy_of(sample)
-        if self.helper or lazy < MARGIN_BYTES or sample.rss <= self.size:
+        if self.helper or lazy < MARGIN_BYTES or sample.rss <= self.size + 2 * MARGIN_BYTES:
             return
         pid = os.fork()
         if pid == 0:
