@@ -1,7 +1,7 @@
 """sampler.py: the memory of a tree of processes over time.
 
 Reached from runner.py. A *light* sample reads statm and stat of each process; a *full* one also
-smaps_rollup, whose cost grows with what is resident. A Budget keeps both together under 0.9 % of
+smaps_rollup, whose cost grows with what is resident. A Budget keeps both together under 0.8 % of
 a core: a full sample is taken when it is affordable, and if light ones alone cost too much the
 interval is lengthened. While nothing moves (no fault, no CPU time used, the same RSS, no call of
 madvise) a light sample is made full by what the last full one said, for at most a second; what
@@ -16,7 +16,7 @@ import time
 import counters
 import proc
 
-SHARE = 0.009                   # of a core, for all sampling
+SHARE = 0.008                   # of a core, for all sampling
 HEAD_START = 0.001              # seconds of CPU: else a short program would have no full sample
 SAVED_MAX = 0.05                # seconds of CPU
 LIGHT_SHARE = 0.005             # of a core, for light samples
