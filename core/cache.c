@@ -247,7 +247,7 @@ static bool refill_from_spans(struct cache *k, class_idx c)
 	if (k->nbytes_freed[c])
 		depot_learn(&k->depot, c, k->nbytes_freed[c], cache_depot_nbytes(c));
 	k->nbytes_freed[c] = 0;
-	k->nout[c] += n;
+	k->nout[c] += n < UINT32_MAX - k->nout[c] ? n : 0;
 	if (!n)
 		return false;
 	if (n < want)
@@ -261,7 +261,9 @@ static void *refill(struct cache *k, class_idx c)
 	void *p = NULL;
 
 	biased_enter(&k->lock);
-	if ((k->cap[c] || open_magazine(k, c)) && (refill_from_depot(k, c) || refill_from_spans(k, c)))
+	if (unlikely(!k->cap[c]) && !open_magazine(k, c))
+		spanset_take(&k->spans, c, &p, 1);      /* no memory for a magazine: without one */
+	else if (refill_from_depot(k, c) || refill_from_spans(k, c))
 		p = *k->mags.top[c]--;
 	biased_leave(&k->lock);
 	return p;
@@ -554,6 +556,9 @@ static void strip(struct cache *k)
 {
 	biased_enter(&k->lock);
 	empty_magazines(k);
+	memset(k->nout, 0, sizeof k->nout);
+	memset(k->nbytes_freed, 0, sizeof k->nbytes_freed);
+	depot_forget(&k->depot);
 	spanset_tidy(&k->spans, false);
 	central_adopt(&k->spans);
 	biased_leave(&k->lock);

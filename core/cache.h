@@ -38,12 +38,12 @@ struct magazines {
 struct cache {
 	/* Owner thread only, by way of the thread-local `mags`. */
 	struct magazines mags;
-	uint8_t cap[SIZECLASS_NALL];            /* slots the magazine takes now; 0: it has no block */
-	uint32_t nbytes_freed[SIZECLASS_NALL];  /* into the spans, since some were taken there */
-	uint32_t nout[SIZECLASS_NALL];          /* slots from the spans less those put there */
 
 	/* Owner's lock: the thread, and strangers that look after idle caches. */
 	_Alignas(CACHE_LINE) struct biased lock;
+	uint8_t cap[SIZECLASS_NALL];            /* slots the magazine takes now; 0: it has no block */
+	uint32_t nbytes_freed[SIZECLASS_NALL];  /* into the spans, since some were taken there */
+	uint32_t nout[SIZECLASS_NALL];          /* slots from the spans less those put there */
 	struct spanset spans;
 	struct depot depot;
 
@@ -219,7 +219,8 @@ void cache_give_vacant(void);
 void cache_visit_slots(const struct cache *k, class_idx c,
                        void (*fn)(void **slots, size_t n, void *arg), void *arg);
 
-/* Slots in the magazines of `k`, its depot included: exact for the calling thread's, else a moment's value.
+/* Slots in the magazines of `k`, its depot included: exact for the calling thread's, else a
+ * moment's value.
  * ctx: any */
 size_t cache_count_slots(const struct cache *k, class_idx c);
 

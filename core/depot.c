@@ -1,17 +1,18 @@
 /* depot.c: a thread's blocks for magazines, and its full magazines beyond those in use.
  *
- * Reached from cache.c. Depends on meta.c for blocks, which never go back. They are touched in the
- * order of need: most classes are never used, and those that are share os pages.
+ * Reached from cache.c and verify.c. Depends on meta.c for blocks, which never go back. They are
+ * touched in the order of need: most classes are never used, and those that are share os pages.
  *
  * Invariants, checked by depot_verify():
  *   D1  nfull is the number of magazines in `full`;
- *   D2  nbytes is what they hold in all.
+ *   D2  nbytes is what they hold in all, and they themselves.
  */
 #include "core/depot.h"
 
 #include "core/cache.h"
 #include "core/knobs.h"
 #include "core/meta.h"
+#include "core/scavenge.h"
 #include "core/sigmask.h"
 
 #define BLOCKS_AT_A_TIME 8
@@ -44,11 +45,17 @@ void **depot_block(struct depot *d)
 	return empty;
 }
 
+static void set_nbytes(struct depot *d, size_t nbytes)
+{
+	scavenge_note_loose(d->nbytes, nbytes);
+	d->nbytes = nbytes;
+}
+
 void **depot_put(struct depot *d, class_idx c, void **full, size_t nbytes)
 {
 	struct depot_class *of = &d->class[c];
 
-	if (of->nfull >= of->limit || d->nbytes + nbytes > DEPOT_BYTES)
+	if (of->nfull >= of->limit || d->nbytes + nbytes + MAGAZINE_BYTES > DEPOT_BYTES)
 		return NULL;
 
 	void **empty = depot_block(d);
@@ -58,7 +65,7 @@ void **depot_put(struct depot *d, class_idx c, void **full, size_t nbytes)
 	NEXT(full) = of->full;
 	of->full = full;
 	of->nfull++;
-	d->nbytes += nbytes;
+	set_nbytes(d, d->nbytes + nbytes + MAGAZINE_BYTES);
 	return empty;
 }
 
@@ -71,7 +78,7 @@ void **depot_take(struct depot *d, class_idx c, size_t nbytes)
 		return NULL;
 	of->full = NEXT(full);
 	of->nfull--;
-	d->nbytes -= nbytes;
+	set_nbytes(d, d->nbytes - nbytes - MAGAZINE_BYTES);
 	return full;
 }
 
@@ -79,6 +86,12 @@ void depot_drop(struct depot *d, void **empty)
 {
 	NEXT(empty) = d->empty;
 	d->empty = empty;
+}
+
+void depot_forget(struct depot *d)
+{
+	for (unsigned c = 1; c < SIZECLASS_LARGE; c++)
+		d->class[c].limit = 0;
 }
 
 void depot_learn(struct depot *d, class_idx c, size_t nbytes, size_t nbytes_each)
@@ -105,7 +118,7 @@ void depot_verify(const struct depot *d, size_t (*nbytes_each)(class_idx c))
 			n++;
 		check(n == d->class[c].nfull);                                  /* D1 */
 		if (n)
-			nbytes += n * nbytes_each((class_idx)c);
+			nbytes += n * (nbytes_each((class_idx)c) + MAGAZINE_BYTES);
 	}
 	check(nbytes == d->nbytes);                                             /* D2 */
 }

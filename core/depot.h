@@ -24,7 +24,7 @@
 #define DEPOT_CLASS_BYTES KIB(96)
 
 struct depot_class {
-	void   **full;
+	void   **full;                          /* the newest; index 0 of each leads to the next */
 	uint16_t nfull;
 	uint16_t limit;                         /* magazines */
 };
@@ -35,7 +35,7 @@ struct depot {
 	void **empty;
 	char  *fresh;                           /* blocks that were never used */
 	unsigned nfresh;
-	size_t nbytes;                          /* of slots in full magazines */
+	size_t nbytes;                          /* of full magazines and the slots in them */
 };
 
 /* The block of an empty magazine. NULL: no memory. ctx: alloc, owner's lock */
@@ -52,8 +52,12 @@ void **depot_take(struct depot *d, class_idx c, size_t nbytes);
 void depot_drop(struct depot *d, void **empty);
 
 /* Slots of class c were wanted after `nbytes` of them had gone to the spans, in magazines of
- * `nbytes_each`. ctx: alloc, owner's lock */
+ * `nbytes_each`. Nothing is learnt where free memory may not wait (no delay, or a memory limit). What
+ * lies there beyond a smaller limit stays until it is taken. ctx: alloc, owner's lock */
 void depot_learn(struct depot *d, class_idx c, size_t nbytes, size_t nbytes_each);
+
+/* The thread has ended: the next one has habits of its own. ctx: alloc, owner's lock */
+void depot_forget(struct depot *d);
 
 /* `nbytes_each` says what a magazine of a class holds in the depot. ctx: owner's lock */
 void depot_verify(const struct depot *d, size_t (*nbytes_each)(class_idx c));

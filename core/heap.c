@@ -13,13 +13,14 @@
  * of all sizes took `sh -c :` 14 more page faults and 37 us of 0.7 ms.
  *
  * Invariants:
- *   H1  tables cover [0, nbytes) before nbytes says so (grow());
+ *   H1  tables cover [0, nbytes) before nbytes says so (grow_by());
  *   H2  granules of pages that are in no span are 0, so their memory may be discarded: a block's
  *       byte is cleared when it is freed (checked by verify_all());
  *   H3  an entry of page_span may be stale, its record never unmapped.
  */
 #include "core/heap.h"
 
+#include "core/delay.h"
 #include "core/knobs.h"
 #include "core/live.h"
 #include "core/os.h"
@@ -148,7 +149,8 @@ bool heap_init(void)
 	heap.classes = is_min8 ? &sizeclass_set8 : &sizeclass_set16;
 	heap.granule_shift = heap.classes->granule_shift;
 	/* The records first: close to the libraries, they share pages of the kernel's page tables. */
-	if (!heap.page_class && !make_first_tables())
+	/* relaxed: there is one thread. */
+	if (!atomic_load_explicit(&heap.page_class, memory_order_relaxed) && !make_first_tables())
 		return false;
 	if (os_reserve(&heap.region, HEAP_MAX_BYTES, HEAP_MIN_BYTES, ARENA_BYTES))
 		return false;
@@ -168,7 +170,7 @@ uint32_t heap_now(void)
 
 uint32_t heap_long_ago(void)
 {
-	return heap_now() - (uint32_t)(knobs.release_delay_ms / PAGES_TICK_MS) - 1;
+	return heap_now() - (uint32_t)(delay_idle_ms() / PAGES_TICK_MS) - 1;
 }
 
 void heap_enter(struct sigmask *saved)
@@ -221,6 +223,24 @@ static bool cover_tables(size_t nbytes)
 	return cover_large_tables(nbytes) && (has_moved() || leave_first_tables());
 }
 
+static void advise_huge(uintptr_t address, size_t nbytes)
+{
+	if (knobs.thp != KNOB_THP_DEFAULT)
+		os_advise_huge(address, nbytes, knobs.thp == KNOB_THP_ALWAYS);
+}
+
+bool heap_renew(page_idx first, page_idx npages)
+{
+	uintptr_t address = heap_address(first);
+	size_t nbytes = (size_t)npages << PAGE_SHIFT;
+
+	if (os_renew(address, nbytes))
+		return false;
+	os_name(address, nbytes, "spangc heap");
+	advise_huge(address, nbytes);
+	return true;
+}
+
 static bool grow_by(size_t nbytes)
 {
 	/* relaxed here and below: only the holder of LOCK_PAGES writes it. */
@@ -233,8 +253,7 @@ static bool grow_by(size_t nbytes)
 		return false;
 	if (!heap.region.is_mapped)
 		os_name(end, nbytes, "spangc heap");
-	if (knobs.thp != KNOB_THP_DEFAULT)
-		os_advise_huge(end, nbytes, knobs.thp == KNOB_THP_ALWAYS);
+	advise_huge(end, nbytes);
 	pages_grow(&heap.pages, (page_idx)(nbytes >> PAGE_SHIFT));
 	/* release, both: the tables cover it. Pairs with heap_contains() and cache_find(). */
 	atomic_store_explicit(&heap.nbytes, old + nbytes, memory_order_release);

@@ -116,6 +116,10 @@ static inline _Atomic uint8_t *heap_granule(uintptr_t p)
 bool heap_take_pages(struct pages_cache *cache, page_idx npages, page_idx align_pages,
                      bool may_grow, struct run *run);
 
+/* Pages that nobody else has become a plain mapping again, all zero, like the heap around them: in
+ * place of what mremap brought. False: the kernel refused. ctx: alloc */
+bool heap_renew(page_idx first, page_idx npages);
+
 /* Takes these pages if they are free. ctx: alloc */
 bool heap_take_pages_at(page_idx first, page_idx npages, struct run *run);
 

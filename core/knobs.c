@@ -80,10 +80,10 @@ static bool parse_digits(const char *s, const char **rest, uint64_t *value)
 	return true;
 }
 
-/* The largest value means "off" or "never", so no number may come out as that. */
+/* The largest values mean "off", "never" or "auto", so no number may come out as those. */
 static bool scale(uint64_t n, uint64_t unit, uint64_t *value)
 {
-	if (__builtin_mul_overflow(n, unit, &n) || n == UINT64_MAX)
+	if (__builtin_mul_overflow(n, unit, &n) || n >= KNOB_AUTO)
 		return false;
 	*value = n;
 	return true;
@@ -109,7 +109,7 @@ static bool parse_size(const char *s, uint64_t *value)
 	return false;
 }
 
-static bool parse_time(const char *s, uint64_t *value)
+static bool parse_time(const char *s, const char *words, uint64_t *value)
 {
 	static const struct { const char *name; uint64_t ms; } units[] = {
 		{ "ms", 1 }, { "s", 1000 }, { "m", 60000 },
@@ -117,8 +117,8 @@ static bool parse_time(const char *s, uint64_t *value)
 	const char *rest;
 	uint64_t n;
 
-	if (!strcmp(s, "never")) {
-		*value = KNOB_NEVER;
+	if (!strcmp(s, "never") || (!strcmp(s, "auto") && !strcmp(words, s))) {
+		*value = *s == 'n' ? KNOB_NEVER : KNOB_AUTO;
 		return true;
 	}
 	if (!parse_digits(s, &rest, &n))
@@ -152,7 +152,7 @@ static bool parse(const struct knob_row *row, const char *s, uint64_t *value)
 	if (row->kind == SIZE)
 		return parse_size(s, value);
 	if (row->kind == TIME)
-		return parse_time(s, value);
+		return parse_time(s, row->values, value);
 	return parse_word(s, row->values, value);
 }
 
@@ -175,7 +175,7 @@ static void say_bad_value(const struct knob_row *row, const char *setting, size_
 		text_str(&t, "must be off or a size like 512M (K M G)");
 		break;
 	case TIME:
-		text_str(&t, "must be a time like 500ms (ms s m), 0 or never");
+		text_str(&t, "must be a time like 500ms (ms s m), 0, never");
 		break;
 	case PATH:
 		text_str(&t, "must be stderr or a path, % only in %p %e %n %%");

@@ -10,6 +10,7 @@
 
 #define KNOB_OFF UINT64_MAX                     /* of a SIZE */
 #define KNOB_NEVER UINT64_MAX                   /* of a TIME */
+#define KNOB_AUTO (UINT64_MAX - 1)              /* of a TIME whose default is that word */
 #define KNOB_PATH_BYTES 4096                    /* with its end */
 
 /* The words of each ENUM, in the order of knobs.def. */

@@ -26,7 +26,8 @@
 #define MOVED_KEPT 2048
 #define MOVED_MAX 4096
 
-/* Ranges that were moved and not renewed. */
+/* Ranges that were moved and not renewed: a bound on mappings, not their number, because neighbours
+ * may merge again. */
 static _Atomic int nmoved;
 
 static page_idx pages_for(size_t nbytes)
@@ -136,29 +137,29 @@ static void count_moved(int change)
 	atomic_fetch_add_explicit(&nmoved, change, memory_order_relaxed);
 }
 
-static bool is_renewed(const struct span *s)
+static bool is_to_be_renewed(const struct span *s)
 {
 	/* relaxed: as in count_moved(). */
 	return s->nmoved && atomic_load_explicit(&nmoved, memory_order_relaxed) > MOVED_KEPT;
 }
 
-/* Gives back the last pages of `s`; its npages is the caller's to set. */
-static void give_tail(struct spanset *set, const struct span *s, page_idx npages,
+/* Gives back the last pages of `s`; its npages is the caller's to set. True: they are one mapping
+ * with their surroundings again. */
+static bool give_tail(struct spanset *set, const struct span *s, page_idx npages,
                       enum pages_kind kind)
 {
 	page_idx first = heap_page(s->base) + s->npages - npages;
+	bool is_renewed = is_to_be_renewed(s) && heap_renew(first, npages);
 
-	if (is_renewed(s) && !os_renew(heap_address(first), (size_t)npages << PAGE_SHIFT))
-		kind = PAGES_CLEAN;
-	heap_give_pages(set ? &set->pages : NULL, first, npages, kind);
+	heap_give_pages(set ? &set->pages : NULL, first, npages, is_renewed ? PAGES_CLEAN : kind);
+	return is_renewed;
 }
 
 static void drop(struct span *s, enum pages_kind kind)
 {
 	struct spanset *set = cache_lock_spans();
 
-	give_tail(set, s, s->npages, kind);
-	if (is_renewed(s))
+	if (give_tail(set, s, s->npages, kind))
 		count_moved(-s->nmoved);
 	spanset_drop_record(set, s);
 	cache_unlock_spans(set);

@@ -1,7 +1,7 @@
 /* meta.c: memory for the library's own records.
  *
- * Reached from heap.c (tables, span records) and cache.c (caches). Lies outside the heap, so that
- * an overflow in the program can't reach it. Depends on os.h; LOCK_META guards the bump pointer.
+ * Reached from heap.c (tables, span records), cache.c (caches) and depot.c (magazines). Lies outside
+ * the heap, so that an overflow in the program can't reach it. Depends on os.h; LOCK_META guards the bump pointer.
  *
  * Invariant: everything handed out is zero and never handed out again; nothing is unmapped.
  */

@@ -47,7 +47,7 @@ int os_discard_lazily(uintptr_t addr, size_t nbytes);
 int os_move_pages(uintptr_t from, uintptr_t to, size_t nbytes);
 
 /* Undoes what os_move_pages() did to the kernel's list of mappings around [addr, addr + nbytes):
- * the contents are dropped. ctx: alloc */
+ * the contents are dropped, and so are its name and advice on huge pages. ctx: alloc */
 int os_renew(uintptr_t addr, size_t nbytes);
 
 /* Transparent huge pages for the range: yes or no. ctx: alloc */

@@ -17,6 +17,7 @@
 
 #include "core/cache.h"
 #include "core/central.h"
+#include "core/delay.h"
 #include "core/heap.h"
 #include "core/hooks.h"
 #include "core/knobs.h"
@@ -39,6 +40,7 @@
 #define STRAINED_PART 64                        /* of the limit: so much more is something new */
 #define STRAINED_GROWTH 16                      /* and such a part of the heap, if that was no use */
 #define INLINE_MIN_PAGES 8                      /* with no delay: 64 KiB are worth a call */
+#define LOOSE_STEP_BYTES KIB(256)
 
 enum helper_state { HELPER_NONE, HELPER_WANTED, HELPER_RUNNING, HELPER_STOPPING };
 
@@ -53,7 +55,7 @@ static struct {
 	uint64_t next_ms;
 } strained;
 
-static _Atomic bool is_much_loose;              /* in spans of a thread at work; at the last look */
+static _Atomic size_t loose_bytes;              /* see scavenge_note_loose() */
 static _Atomic uint32_t helper;                 /* enum helper_state; a futex */
 static _Atomic uint32_t last_round;             /* heap_now() of the last inline round */
 
@@ -68,14 +70,14 @@ static bool is_enabled(void)
 	return knobs.madvise != KNOB_MADVISE_NONE && knobs.release_delay_ms != KNOB_NEVER;
 }
 
-static uint32_t delay_ticks(void)
+static uint32_t ticks(uint64_t ms)
 {
-	return (uint32_t)(knobs.release_delay_ms / PAGES_TICK_MS);
+	return (uint32_t)(ms / PAGES_TICK_MS);
 }
 
 static uint32_t period_ms(void)
 {
-	uint64_t period = knobs.release_delay_ms / 4;
+	uint64_t period = delay_ms() / 4;
 
 	if (period < PERIOD_MIN_MS)
 		return PERIOD_MIN_MS;
@@ -166,6 +168,20 @@ void scavenge_expect(size_t nbytes)
 {
 	if (nbytes >= SCAVENGE_HELPER_BYTES && may_help())
 		want_helper();
+}
+
+void scavenge_note_loose(size_t from, size_t to)
+{
+	size_t change = to / LOOSE_STEP_BYTES - from / LOOSE_STEP_BYTES;
+
+	if (likely(!change))
+		return;
+	change *= LOOSE_STEP_BYTES;             /* modulo 2^64: it may be negative */
+	/* relaxed: a hint. */
+	size_t all = atomic_fetch_add_explicit(&loose_bytes, change, memory_order_relaxed) + change;
+
+	if (to > from)
+		scavenge_expect(all);
 }
 
 void scavenge_note(void)
@@ -373,7 +389,6 @@ size_t scavenge_span(struct span *s)
 struct tidy_order {
 	uint32_t now;
 	bool     is_forced;
-	bool     is_waiting;                    /* a set at work has much to be trimmed */
 	size_t   nbytes;
 };
 
@@ -387,12 +402,11 @@ static void tidy_cache(struct cache *k, void *arg)
 		set->idle_since = order->now;
 		set->is_tidy = false;
 	}
-	if (!order->is_forced && order->now - set->idle_since < delay_ticks()) {
+	if (!order->is_forced && order->now - set->idle_since < ticks(delay_idle_ms())) {
 		spanset_harvest(set);
 		/* What was vacant all the time since the last round is not needed. */
 		spanset_give_vacant(set, set->npages_vacant_low);
 		set->npages_vacant_low = set->npages_vacant;
-		order->is_waiting |= set->nbytes_loose >= SCAVENGE_HELPER_BYTES;
 		return;
 	}
 	/* relaxed: news missed here are found next time. */
@@ -411,8 +425,6 @@ static size_t tidy(bool is_forced)
 	struct tidy_order order = { .now = heap_now(), .is_forced = is_forced };
 
 	cache_visit(tidy_cache, &order);
-	/* relaxed: late is as good. */
-	atomic_store_explicit(&is_much_loose, order.is_waiting, memory_order_relaxed);
 	return order.nbytes + central_tidy(true);
 }
 
@@ -476,6 +488,17 @@ static size_t relieve(size_t excess)
 	return nbytes + nfound;
 }
 
+static void adapt(void)
+{
+	struct sigmask saved;
+
+	heap_enter(&saved);
+	/* relaxed: LOCK_PAGES is held by who writes it. */
+	delay_adapt(os_now_ms(), atomic_load_explicit(&live.reused_released_bytes,
+	                                              memory_order_relaxed));
+	heap_leave(&saved);
+}
+
 static size_t round_due(uint64_t budget_us)
 {
 	size_t excess = read_excess(false);
@@ -483,10 +506,11 @@ static size_t round_due(uint64_t budget_us)
 
 	if (!is_enabled())
 		return nbytes;
+	adapt();
 	nbytes += tidy(false);
 	if (knobs.release_delay_ms == 0)
 		return nbytes + release(heap_now() + 1, SIZE_MAX, UINT64_MAX);
-	return nbytes + release(heap_now() - delay_ticks(), SIZE_MAX, budget_us);
+	return nbytes + release(heap_now() - ticks(delay_ms()), SIZE_MAX, budget_us);
 }
 
 void scavenge_poll_due(void)
@@ -521,40 +545,48 @@ static bool is_asked_to_stop(void)
 	return atomic_load_explicit(&helper, memory_order_acquire) == HELPER_STOPPING;
 }
 
-static void sleep_a_period(void)
+static void sleep_for(uint32_t ms)
 {
-	struct timespec t = { .tv_nsec = (long)period_ms() * 1000000 };
+	struct timespec t = { .tv_nsec = (long)ms * 1000000 };
 
 	futex(&helper, FUTEX_WAIT, HELPER_RUNNING, &t);
 }
 
-static bool is_little_left(void)
+static bool has_much_dirty(void)
 {
 	struct sigmask saved;
 
 	heap_enter(&saved);
 
-	bool is_little = (size_t)dirty_pages() << PAGE_SHIFT < SCAVENGE_HELPER_BYTES;
+	bool is_much = (size_t)dirty_pages() << PAGE_SHIFT >= SCAVENGE_HELPER_BYTES;
 
 	heap_leave(&saved);
-	/* relaxed: written by this thread, or late is as good. */
-	return is_little && !atomic_load_explicit(&is_much_loose, memory_order_relaxed);
+	return is_much;
+}
+
+static bool has_much_loose(void)
+{
+	/* relaxed: late is as good. */
+	return atomic_load_explicit(&loose_bytes, memory_order_relaxed) >= SCAVENGE_HELPER_BYTES;
 }
 
 void scavenge_help(void)
 {
 	uint32_t wanted = HELPER_WANTED;
-	uint32_t nquiet = 0, enough = (uint32_t)(knobs.release_delay_ms / period_ms()) + QUIET_ROUNDS;
+	uint32_t nquiet = 0;
 
 	count(&scavenge_counts.nhelpers, 1);
 	/* relaxed: the state alone counts. */
 	atomic_compare_exchange_strong_explicit(&helper, &wanted, HELPER_RUNNING,
 	                                        memory_order_relaxed, memory_order_relaxed);
-	while (nquiet < enough && !is_asked_to_stop()) {
+	while (nquiet < delay_ms() / period_ms() + QUIET_ROUNDS && !is_asked_to_stop()) {
 		size_t nbytes = round_due(period_ms() * 1000 / 10);
 
-		nquiet = nbytes || !is_little_left() ? 0 : nquiet + 1;
-		sleep_a_period();
+		bool is_much_dirty = has_much_dirty();
+
+		nquiet = nbytes || is_much_dirty || has_much_loose() ? 0 : nquiet + 1;
+		/* What is loose in threads at work does not go soon. */
+		sleep_for(is_much_dirty || !has_much_loose() ? period_ms() : PERIOD_MAX_MS);
 	}
 	/* release: pairs with the acquire in scavenge_stop_helper(). */
 	atomic_store_explicit(&helper, HELPER_NONE, memory_order_release);

@@ -38,6 +38,10 @@ void scavenge_note(void);
  * ctx: alloc */
 void scavenge_expect(size_t nbytes);
 
+/* Bytes of free slots that one owner's spans or depot hold changed: what all hold together may be
+ * worth a helper, too. Counted in steps of 256 KiB, so that this is cheap. ctx: alloc */
+void scavenge_note_loose(size_t from, size_t to);
+
 /* The program allocates and frees, without the helper: is it time? Sets scavenge_is_due.
  * ctx: alloc */
 void scavenge_tick(void);

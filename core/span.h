@@ -48,7 +48,8 @@ struct span {
 	uint16_t  nfree_trimmed;                /* what it was when scavenge_span() came by */
 	uint8_t   word;                         /* span_take() begins with this word */
 	uint8_t   place;                        /* enum span_place */
-	uint16_t  nmoved;                       /* large: ranges that came by os_move_pages() */
+	uint16_t  nmoved;                       /* large: ranges that came by os_move_pages();
+	                                         * large.c stops at MOVED_MAX in all */
 	uint32_t  sweepgen;                     /* the collector's; 0 without one */
 
 	/* Owner's lock. */

@@ -220,6 +220,12 @@ static bool replace_current(struct spanset *set, class_idx c)
 	return true;
 }
 
+static void set_loose(struct spanset *set, size_t nbytes)
+{
+	scavenge_note_loose(set->nbytes_loose, nbytes);
+	set->nbytes_loose = nbytes;
+}
+
 unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned want)
 {
 	set->nuses++;
@@ -230,7 +236,7 @@ unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned wan
 	unsigned n = span_take(s, top, want);
 	size_t nbytes = (size_t)n * s->slot_bytes;
 
-	set->nbytes_loose -= nbytes < set->nbytes_loose ? nbytes : set->nbytes_loose;
+	set_loose(set, nbytes < set->nbytes_loose ? set->nbytes_loose - nbytes : 0);
 	return n;
 }
 
@@ -473,9 +479,7 @@ void spanset_put(struct spanset *set, class_idx c, void **slots, unsigned n)
 
 	dcheck(n <= SPANSET_PUT_MAX);
 	set->nuses++;
-	set->nbytes_loose += n * (size_t)slot_bytes;
-	if (unlikely(set->nbytes_loose >= SCAVENGE_HELPER_BYTES))
-		scavenge_expect(set->nbytes_loose);
+	set_loose(set, set->nbytes_loose + n * (size_t)slot_bytes);
 	/* Strangers' slots too, since put_scattered() knows how to gather them. */
 	if ((step == slot_bytes || step == -slot_bytes)
 	    && spanset_owns(set, heap_span((uintptr_t)slots[0])))
@@ -539,7 +543,7 @@ size_t spanset_tidy(struct spanset *set, bool with_trim)
 	size_t nbytes = 0;
 
 	spanset_harvest(set);
-	set->nbytes_loose = 0;
+	set_loose(set, 0);
 	spanset_give_vacant(set, set->npages_vacant);
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
 		give_free_current(set, c);

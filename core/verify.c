@@ -152,6 +152,7 @@ static void verify_cache(struct cache *k, void *is_own_seen)
 		class_idx class = (class_idx)c;
 
 		cache_visit_slots(k, class, verify_slots, &class);
+		check(!k->depot.class[c].nfull || k->cap[c] == heap.classes->class[c].mag_cap);
 	}
 	depot_verify(&k->depot, cache_depot_nbytes);
 	*(bool *)is_own_seen = true;

@@ -136,7 +136,7 @@ Test(knobs, sizes)
 	expect("SPANGC_MEMORY_LIMIT=512M", limit, MIB(512));
 	expect("SPANGC_MEMORY_LIMIT=7G", limit, GIB(7));
 	expect("SPANGC_MEMORY_LIMIT=007", limit, 7);
-	expect("SPANGC_MEMORY_LIMIT=18446744073709551614", limit, UINT64_MAX - 1);
+	expect("SPANGC_MEMORY_LIMIT=18446744073709551613", limit, UINT64_MAX - 2);
 	expect("SPANGC_MEMORY_LIMIT=17179869183G", limit, UINT64_C(17179869183) << 30);
 }
 
@@ -145,6 +145,7 @@ Test(knobs, sizes_that_are_none)
 	static const char *const bad[] = {
 		"", "-1", "+1", " 1", "1 ", "1.5G", "K", "1KB", "1k", "1T", "0x10", "1s", "never",
 		"18446744073709551615",                 /* the number that stands for off */
+		"18446744073709551614",                 /* and auto */
 		"18446744073709551616", "99999999999999999999999", "17179869184G",
 	};
 	char setting[100];
@@ -165,7 +166,7 @@ Test(knobs, times)
 	expect("SPANGC_RELEASE_DELAY=20s", delay, 20000);
 	expect("SPANGC_RELEASE_DELAY=2m", delay, 120000);
 	expect("SPANGC_RELEASE_DELAY=never", delay, KNOB_NEVER);
-	expect("SPANGC_RELEASE_DELAY=18446744073709551614ms", delay, UINT64_MAX - 1);
+	expect("SPANGC_RELEASE_DELAY=18446744073709551613ms", delay, UINT64_MAX - 2);
 }
 
 Test(knobs, times_that_are_none)
@@ -179,7 +180,7 @@ Test(knobs, times_that_are_none)
 
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		sprintf(setting, "SPANGC_RELEASE_DELAY=%s", bad[i]);
-		expect_refused(setting, "must be a time like 500ms (ms s m), 0 or never; using 1s");
+		expect_refused(setting, "must be a time like 500ms (ms s m), 0, never; using auto");
 	}
 }
 
