@@ -52,7 +52,7 @@
 /* Nobody writes here: a page of constants that is there anyway. */
 static _Alignas(MAGAZINE_BYTES) void *const dummy_slots[MAGAZINE_SLOTS];
 
-#define D1 (void **)&dummy_slots[LAST]
+#define D1 ((void **)&dummy_slots[LAST])
 #define D8 D1, D1, D1, D1, D1, D1, D1, D1
 #define D32 D8, D8, D8, D8
 struct magazines cache_dummy = { { D32, D32, D32, D32, D32 } };

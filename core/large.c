@@ -196,35 +196,45 @@ static bool grow_in_place(struct span *s, page_idx npages)
 	return true;
 }
 
-/* The range at `offset` of the block at `from` goes to `to`. Pages that came by mremap before lie in
- * mappings of their own, and mremap refuses a range of several: then each half is tried. False: some
- * were copied. */
-static bool carry(uintptr_t from, struct span *to, size_t offset, size_t nbytes)
+static bool may_move(size_t nbytes)
 {
-	size_t half = align_up(nbytes / 2, PAGE_BYTES);
-
 	/* relaxed: as in count_moved(). */
-	if (nbytes >= MOVE_MIN_BYTES
-	    && atomic_load_explicit(&nmoved, memory_order_relaxed) < MOVED_MAX
-	    && !os_move_pages(from + offset, to->base + offset, nbytes)) {
-		to->nmoved++;
-		count_moved(1);
-		return true;
-	}
-	if (nbytes >= 2 * MOVE_MIN_BYTES) {
-		bool is_moved = carry(from, to, offset, half);
+	return nbytes >= MOVE_MIN_BYTES
+	       && atomic_load_explicit(&nmoved, memory_order_relaxed) < MOVED_MAX;
+}
 
-		return carry(from, to, offset + half, nbytes - half) && is_moved;
+/* The first nbytes at `from` go to `to`. Pages that came by mremap before lie in mappings of their
+ * own, and mremap refuses a range of several: then the half is tried, and so on. False: some were
+ * copied. */
+static bool carry(uintptr_t from, struct span *to, size_t nbytes)
+{
+	uintptr_t at = to->base, end = at + nbytes;
+	bool is_moved = true;
+	size_t n = nbytes;
+
+	while (at < end) {
+		if (may_move(n) && !os_move_pages(from, at, n)) {
+			to->nmoved++;
+			count_moved(1);
+		} else if (may_move(n / 2)) {
+			n = align_up(n / 2, PAGE_BYTES);
+			continue;
+		} else {
+			memcpy((void *)at, (void *)from, n);
+			is_moved = false;
+		}
+		at += n;
+		from += n;
+		n = end - at;
 	}
-	memcpy((void *)(to->base + offset), (void *)(from + offset), nbytes);
-	return false;
+	return is_moved;
 }
 
 /* The contents of `from` go to the larger `to`, and `from` is freed: without its pages, if all were
  * moved. */
 static void *transfer(struct span *from, struct span *to)
 {
-	bool is_moved = carry(from->base, to, 0, large_usable(from));
+	bool is_moved = carry(from->base, to, large_usable(from));
 
 	drop(from, is_moved ? PAGES_CLEAN : PAGES_DIRTY);
 	return hand_out(to);

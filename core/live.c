@@ -9,7 +9,7 @@
 
 struct live live __attribute__((used)) = { .version = LIVE_VERSION };
 
-_Static_assert(LIVE_FIELDS == 10 && offsetof(struct live, trimmed_bytes) == 8 * (LIVE_FIELDS - 1),
+_Static_assert(LIVE_FIELDS == 10 && offsetof(struct live, trimmed_bytes) == (size_t)8 * (LIVE_FIELDS - 1),
                "as many fields as the note says");
 
 __asm__(".pushsection .note.spangc, \"a\", %note\n"

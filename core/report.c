@@ -218,6 +218,6 @@ void die(const char *what, const char *file, int line)
 	text_newline(&t);
 	text_flush(&t, STDERR_FILENO);
 	/* Locks may be held: a handler of the program's that allocates would wait for ever. */
-	signal(SIGABRT, SIG_DFL);
+	(void)signal(SIGABRT, SIG_DFL);
 	abort();
 }
