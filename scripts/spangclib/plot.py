@@ -3,6 +3,7 @@
 Reached from rss.py. Solid: RSS (PSS with several processes). Dashed, in the same colour: the same
 less LazyFree, drawn where there was any. Of each setting the round with the median area is shown.
 """
+import os
 import shutil
 import subprocess
 
@@ -67,7 +68,7 @@ def script(c, output, title):
 
 def draw(c, output, argv):
     """Writes the file; the reason in a line if gnuplot could not, else None."""
-    title = " ".join(" ".join(argv).split())
+    title = " ".join(" ".join([os.path.basename(argv[0])] + argv[1:]).split())
     if len(title) > TITLE_CHARACTERS:
         title = title[:TITLE_CHARACTERS - 3] + "..."
     commands = script(c, output, f"Memory of: {title}")
