@@ -591,7 +591,7 @@ void scavenge_help(void)
 	/* relaxed: the state alone counts. */
 	atomic_compare_exchange_strong_explicit(&helper, &wanted, HELPER_RUNNING,
 	                                        memory_order_relaxed, memory_order_relaxed);
-	while (nquiet < delay_ms() / period_ms() + QUIET_ROUNDS && !is_asked_to_stop()) {
+	while (nquiet < delay_idle_ms() / period_ms() + QUIET_ROUNDS && !is_asked_to_stop()) {
 		uint64_t start = os_thread_cpu_us();
 		size_t nbytes = round_due(credit_us);
 		bool is_much_dirty = has_much_dirty();
