@@ -133,11 +133,22 @@ static unsigned kept_slots(unsigned cap)
 	return cap / 8 + 1;
 }
 
+/* Slots in a magazine of class c that lies in the depot: from slots_in_depot() on. */
+static unsigned depot_nslots(class_idx c)
+{
+	unsigned cap = heap.classes->class[c].mag_cap;
+
+	return cap ? cap - kept_slots(cap) : 0;
+}
+
+static void **slots_in_depot(void **full, class_idx c)
+{
+	return &full[LAST - heap.classes->class[c].mag_cap + 1];
+}
+
 size_t cache_depot_nbytes(class_idx c)
 {
-	const struct sizeclass *geometry = &heap.classes->class[c];
-
-	return (geometry->mag_cap - kept_slots(geometry->mag_cap)) * (size_t)geometry->slot_bytes;
+	return depot_nslots(c) * (size_t)heap.classes->class[c].slot_bytes;
 }
 
 static struct cache *make(void)
@@ -231,7 +242,8 @@ static bool refill_from_depot(struct cache *k, class_idx c)
 	if (!full)
 		return false;
 	depot_drop(&k->depot, block_of(k, c));
-	set_magazine(k, c, full, cap, cap - kept_slots(cap));
+	dcheck(cap == heap.classes->class[c].mag_cap);                          /* C3 */
+	set_magazine(k, c, full, cap, depot_nslots(c));
 	k->spans.nuses++;
 	return true;
 }
@@ -355,11 +367,10 @@ static void put(struct cache *k, class_idx c, void **slots, unsigned n)
 
 static void empty_depot(struct cache *k, class_idx c)
 {
-	unsigned cap = heap.classes->class[c].mag_cap, n = cap - kept_slots(cap);
 	void **full;
 
 	while ((full = depot_take(&k->depot, c, cache_depot_nbytes(c)))) {
-		put(k, c, &full[LAST - cap + 1], n);
+		put(k, c, slots_in_depot(full, c), depot_nslots(c));
 		depot_drop(&k->depot, full);
 	}
 }
@@ -639,7 +650,6 @@ void cache_give_vacant(void)
 void cache_visit_slots(const struct cache *k, class_idx c,
                        void (*fn)(void **slots, size_t n, void *arg), void *arg)
 {
-	unsigned cap = heap.classes->class[c].mag_cap;
 	void **bottom = &block_of(k, c)[LAST - k->cap[c]];
 
 	if (!k->cap[c])
@@ -647,19 +657,18 @@ void cache_visit_slots(const struct cache *k, class_idx c,
 	check(!*bottom && k->mags.top[c] >= bottom);                            /* C2 */
 	fn(bottom + 1, (size_t)(k->mags.top[c] - bottom), arg);
 	for (void **full = k->depot.class[c].full; full; full = (void **)full[0])
-		fn(&full[LAST - cap + 1], cap - kept_slots(cap), arg);
+		fn(slots_in_depot(full, c), depot_nslots(c), arg);
 }
 
 /* Another thread may be pushing and popping: whatever it reads is bounded. */
 __attribute__((no_sanitize("thread"))) size_t cache_count_slots(const struct cache *k, class_idx c)
 {
-	unsigned cap = heap.classes->class[c].mag_cap, nfull = k->depot.class[c].nfull;
 	uintptr_t top = (uintptr_t)k->mags.top[c];
 	ptrdiff_t n = (ptrdiff_t)(top % MAGAZINE_BYTES / sizeof(void *)) - (LAST - k->cap[c]);
 
 	if (!k->cap[c])
 		return 0;
-	return (n > 0 ? (size_t)n : 0) + nfull * (size_t)(cap - kept_slots(cap));
+	return (n > 0 ? (size_t)n : 0) + k->depot.class[c].nfull * (size_t)depot_nslots(c);
 }
 
 /* Other strangers are waited for: they hold a cache with signals blocked, and not for long. A

@@ -3,8 +3,8 @@
  * Reached from scavenge.c and heap.c. Pure arithmetic; delay_adapt() is called under LOCK_PAGES,
  * the result is read without.
  *
- * To write again to what MADV_DONTNEED took costs 1.7 us for 4 KiB (tests/bench/phases; Linux 6.18,
- * a virtual machine), two more for the calls.
+ * To write again to what MADV_DONTNEED took costs 1.7 us for 4 KiB (Linux 6.18, a virtual
+ * machine); FAULT_BYTES_A_US is that and something for the calls.
  */
 #include "core/delay.h"
 

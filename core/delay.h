@@ -3,10 +3,10 @@
  * A time that the user gave is taken as it is. With `auto`, the default, the delay is between
  * DELAY_MIN_MS and DELAY_MAX_MS: it doubles while pages that were given back are wanted again and
  * their faults take more than 1 % of the time, and halves after a while without. Short delays make
- * RSS follow what the program holds; where buffers come and go every 100 ms, the delay is soon long
- * enough that they stay. Measured with tests/bench/phases (400 MiB, nine tenths freed, 3 s idle): area
- * under RSS 454 MiB·s with 100ms, 811 with 1s; buffers of 1 to 64 MiB every 100 ms for 8 s: 1.05 s
- * of processor time with 100ms, 0.35 with 1s.
+ * RSS follow what the program holds: area under RSS of tests/bench/phases (400 MiB, nine tenths freed,
+ * 3 s idle) 454 MiB·s with 100ms, 811 with 1s. Where memory is soon needed again, the delay grows until
+ * it stays: buffers of changing sizes, 1 to 64 MiB every 100 ms for 8 s, took 1.05 s of processor time
+ * with 100ms, 0.35 with 1s (an experiment; phases' buffers, of the same sizes each time, show nothing).
  */
 #ifndef CORE_DELAY_H
 #define CORE_DELAY_H

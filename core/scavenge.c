@@ -1,7 +1,8 @@
 /* scavenge.c: which memory goes back to the kernel, and when.
  *
- * Reached from heap.c (scavenge_note()), cold calls (scavenge_act()), preload (malloc_trim, the
- * helper thread). Depends on heap.c, cache.c and central.c. No lock is held during madvise but the
+ * Reached from heap.c (scavenge_note()), spanset.c and depot.c (scavenge_note_loose()), cold calls
+ * (scavenge_act()), preload (malloc_trim, the helper thread). Depends on heap.c, cache.c, central.c
+ * and delay.c. No lock is held during madvise but the
  * idle set's own; pages on their way are taken, so nobody else can have them.
  *
  * A round: spans that idle threads sit on are tidied, then runs of dirty pages older than the

@@ -168,11 +168,11 @@ UNUSED static inline void block_drop(void *p)
 	free(p);
 }
 
-/* A line such as "VmHWM:  1234 kB" of /proc/self/status, read without allocating. */
-UNUSED static size_t status_kb(const char *field)
+/* A line such as "VmHWM:  1234 kB" of a file in /proc/self, read without allocating. */
+UNUSED static size_t proc_kb(const char *path, const char *field)
 {
 	char text[4096];
-	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = read(fd, text, sizeof text - 1);
 	const char *at;
 
@@ -180,6 +180,11 @@ UNUSED static size_t status_kb(const char *field)
 	text[n > 0 ? n : 0] = '\0';
 	at = strstr(text, field);
 	return at ? strtoul(at + strlen(field), NULL, 10) : 0;
+}
+
+UNUSED static size_t status_kb(const char *field)
+{
+	return proc_kb("/proc/self/status", field);
 }
 
 UNUSED static void bench_report(const struct row *r)

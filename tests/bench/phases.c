@@ -51,18 +51,9 @@ static void rest(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
-/* A line of /proc/self/smaps_rollup in KiB, read without allocating. */
 static size_t smaps_kb(const char *field)
 {
-	char text[4096];
-	int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
-	ssize_t n = read(fd, text, sizeof text - 1);
-	const char *at;
-
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	at = strstr(text, field);
-	return at ? strtoul(at + strlen(field), NULL, 10) : 0;
+	return proc_kb("/proc/self/smaps_rollup", field);
 }
 
 static void tell(const char *phase)

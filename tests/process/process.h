@@ -126,8 +126,9 @@ static inline void outcome_collect(struct outcome *o, pid_t child, int fd)
 	CHECK(waitpid(child, &o->status, 0) == child);
 }
 
-/* Runs argv in a child; `prepare` (or NULL) is called there before exec. */
-static inline void run_program(struct outcome *o, char *const argv[], void (*prepare)(void))
+/* Runs `file` with argv in a child; `prepare` (or NULL) is called there before exec. Its pid. */
+static inline pid_t run_file(struct outcome *o, const char *file, char *const argv[],
+                             void (*prepare)(void))
 {
 	int fd[2];
 	pid_t child;
@@ -141,11 +142,17 @@ static inline void run_program(struct outcome *o, char *const argv[], void (*pre
 		close(fd[1]);
 		if (prepare)
 			prepare();
-		execvp(argv[0], argv);
+		execvp(file, argv);
 		_exit(127);
 	}
 	close(fd[1]);
 	outcome_collect(o, child, fd[0]);
+	return child;
+}
+
+static inline void run_program(struct outcome *o, char *const argv[], void (*prepare)(void))
+{
+	run_file(o, argv[0], argv, prepare);
 }
 
 /* This very program again, with one argument. */

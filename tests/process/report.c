@@ -24,23 +24,12 @@ static void set_report(void)
 /* Runs a child with that name for reports; its pid. */
 static pid_t run(const char *name, struct outcome *o)
 {
-	int fd[2];
-	pid_t child;
+	char *argv[] = { "not the name", "child", NULL };
 
 	report = name;
-	CHECK(pipe(fd) == 0);
-	child = fork();
-	CHECK(child >= 0);
-	if (child == 0) {
-		dup2(fd[1], 2);
-		close(fd[0]);
-		close(fd[1]);
-		set_report();
-		execl("/proc/self/exe", "not the name", "child", NULL);
-		_exit(127);
-	}
-	close(fd[1]);
-	outcome_collect(o, child, fd[0]);
+
+	pid_t child = run_file(o, "/proc/self/exe", argv, set_report);
+
 	CHECKF(ended_well(o), "%s: %x %s", name, (unsigned)o->status, o->err);
 	return child;
 }
