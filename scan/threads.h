@@ -25,10 +25,14 @@ bool scan_threads_start(void);
 /* Was it started? The wrappers ask before they do anything. ctx: any, signal */
 bool scan_threads_is_on(void);
 
-/* The calling thread, one of libc's, begins or is about to end; its stack is [base, limit). The
- * second may be left out for a thread that ends in another way. ctx: any */
-void scan_thread_begins(uintptr_t base, uintptr_t limit);
-void scan_thread_ends(void);
+/* A thread of libc's in three steps. The creator's: a record, which keeps `start` and `arg` (a root
+ * until the thread has it); NULL: no memory, do without. The thread's first: its stack is [base,
+ * limit). The creator's, if there is no thread after all. The end is seen by itself. ctx: any */
+struct scan_thread;
+struct scan_thread *scan_thread_plan(void *(*start)(void *), void *arg);
+void scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit,
+                        void *(**start)(void *), void **arg);
+void scan_thread_drop(struct scan_thread *t);
 
 /* All other threads stop. Not nested: a second thread that wants to stop the world waits its turn,
  * and is stopped meanwhile. Signals stay blocked for the caller until the resume. False: it was not
