@@ -19,6 +19,13 @@
 /* Mark bits for the heap as it is now, all 0. False: no memory for them. ctx: stw */
 bool mark_start(void);
 
+/* At which multiples a pointer may stand: 8 (so at the start), 4 or 1. ctx: stw */
+void mark_set_align(unsigned nbytes);
+
+/* Work may take so many blocks of 64 KiB; what does not fit is found again by reading every marked
+ * block once more. For tests. ctx: stw, before mark_start() */
+void mark_limit_work(size_t nblocks);
+
 /* Every aligned word of [from, to) that points into an allocated block marks it. A range that is not
  * of the heap; it must be readable. ctx: stw */
 void mark_range(uintptr_t from, uintptr_t to);

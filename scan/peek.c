@@ -17,7 +17,6 @@
 #define DIRECTORY_BYTES KIB(32)
 
 static char line_buffer[2 * PEEK_LINE + 1];
-static bool line_buffer_is_used;
 static _Alignas(8) char directory_buffer[DIRECTORY_BYTES];
 
 static long call(long number, long a, long b, long c, long d)
@@ -90,12 +89,11 @@ static long show_lines(char *text, size_t n, bool (*fn)(char *, void *), void *a
 
 bool peek_lines(const char *path, bool (*fn)(char *line, void *arg), void *arg)
 {
-	int fd = line_buffer_is_used ? -1 : peek_open(path, false);
+	int fd = peek_open(path, false);
 	long left = 0, n;
 
 	if (fd < 0)
 		return false;
-	line_buffer_is_used = true;
 	while (left >= 0
 	       && (n = call(SYS_read, fd, (long)(line_buffer + left),
 	                    (long)sizeof line_buffer - 1 - left, 0)) > 0) {
@@ -104,7 +102,6 @@ bool peek_lines(const char *path, bool (*fn)(char *line, void *arg), void *arg)
 			left = PEEK_LINE;
 	}
 	peek_close(fd);
-	line_buffer_is_used = false;
 	return true;
 }
 

@@ -14,7 +14,7 @@ long peek_read(int fd, void *to, size_t nbytes, uint64_t offset);
 void peek_close(int fd);
 
 /* A file of /proc in lines, each ended by 0 in place of its newline; longer ones than PEEK_LINE are
- * cut. `fn` returns false to end. False: can't be opened. ctx: stw */
+ * cut. `fn` returns false to end, and reads no other file this way. False: can't be opened. ctx: stw */
 #define PEEK_LINE 4096
 bool peek_lines(const char *path, bool (*fn)(char *line, void *arg), void *arg);
 
