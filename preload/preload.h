@@ -33,6 +33,9 @@ extern const struct own_function malloc_family[];
 /* Fills next.dlopen. ctx: any */
 void init_find_dlopen(void);
 
+/* A function of a library that is loaded for it, and stays; NULL: there is none. ctx: constructor */
+void *init_find_in(const char *library, const char *name);
+
 /* The helper thread. Stopping says whether there was one. ctx: any */
 bool threads_start_helper(const void *caller);
 bool threads_stop_helper(void);
