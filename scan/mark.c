@@ -96,6 +96,7 @@ bool mark_start(void)
 	worker.nseen = worker.nnext = worker.nseen_out = worker.nnext_out = 0;
 	worker.counts = (struct mark_counts){ 0 };
 	worker.has_overflown = false;
+	work_clear(&worker.work);
 	return work_init(&worker.work, work_blocks);
 }
 
@@ -103,6 +104,7 @@ void mark_end(void)
 {
 	if (mark.bits)
 		os_discard((uintptr_t)mark.bits, mark.bits_mapped);
+	work_clear(&worker.work);
 	mark.nbytes = 0;
 }
 

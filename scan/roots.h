@@ -28,4 +28,7 @@ bool roots_remove(const void *p, size_t nbytes);
  * maps can't be read, and threads are all that was shown. ctx: stw */
 bool roots_visit(scan_range_fn *fn, void *arg);
 
+/* The child has one thread. ctx: fork child */
+void roots_fork_child(void);
+
 #endif

@@ -21,9 +21,12 @@ struct work_buffer {
 	struct work_item item[WORK_ITEMS];
 };
 
+struct work_block;
+
 struct work {
-	struct work_buffer *top;                /* never NULL after work_init() */
+	struct work_buffer *top;                /* NULL: before work_init() */
 	struct work_buffer *unused;
+	struct work_block *blocks;
 	size_t nblocks_left;                    /* that may still be asked from the kernel */
 };
 
@@ -31,6 +34,9 @@ struct work {
 
 /* Empty; may take that many blocks of 64 KiB from the kernel. False: no memory. ctx: stw */
 bool work_init(struct work *w, size_t nblocks);
+
+/* Empty again, its memory zero: addresses of blocks must not lie about. ctx: any */
+void work_clear(struct work *w);
 
 /* A buffer on top, the old one is full; an empty one goes. False: no memory, or nothing below.
  * ctx: stw */
