@@ -196,6 +196,11 @@ void init_find_dlopen(void)
 	*(void **)&next.dlopen = find(RTLD_NEXT, "dlopen");
 }
 
+void *init_find_next(const char *name)
+{
+	return find(RTLD_NEXT, name);
+}
+
 void *init_find_in(const char *library, const char *name)
 {
 	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);

@@ -33,6 +33,9 @@ extern const struct own_function malloc_family[];
 /* Fills next.dlopen. ctx: any */
 void init_find_dlopen(void);
 
+/* The function that ours stands in front of. ctx: any but alloc */
+void *init_find_next(const char *name);
+
 /* A function of a library that is loaded for it, and stays; NULL: there is none. ctx: constructor */
 void *init_find_in(const char *library, const char *name);
 

@@ -36,6 +36,9 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+/* libc's other name: preload has the usual one. */
+extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
+
 #define SIGNAL_BELOW_LAST 4                     /* SIGRTMAX less this: 60 */
 #define NBUCKETS 1024
 #define CHUNK_RECORDS 128
@@ -332,6 +335,16 @@ static void leave_world(void)
 	sigmask_restore(&saved);
 }
 
+/* Again at each stop: programs set all signals to their defaults by signal(), which is not wrapped. */
+static bool install(void)
+{
+	struct sigaction action = { .sa_sigaction = stop_here,
+	                            .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
+
+	sigfillset(&action.sa_mask);
+	return !__sigaction(scan_threads_signal(), &action, NULL);
+}
+
 static void begin_stop(void)
 {
 	/* relaxed, all: LOCK_WORLD. A late handler of an earlier stop finds its way to the end of
@@ -388,7 +401,7 @@ __attribute__((noinline)) bool scan_stop(void)
 	__builtin_memcpy(world.self_registers, registers, sizeof registers);
 	world.self_frame = (uintptr_t)__builtin_frame_address(0);
 	begin_stop();
-	if (stop_others())
+	if (install() && stop_others())
 		return true;
 	end_stop();
 	leave_world();
@@ -477,11 +490,18 @@ static void drop_former(const struct scan_thread *self, uintptr_t base, uintptr_
 	}
 }
 
-void scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit,
-                        void *(**start)(void *), void **arg)
+static void open_mask(void)
 {
-	*start = t->start;
-	*arg = t->arg;
+	struct sigmask ours = { UINT64_C(1) << (scan_threads_signal() - 1) };
+
+	regs_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&ours, 0, sizeof ours.bits);
+}
+
+struct scan_job scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit)
+{
+	struct scan_job job = { t->start, t->arg };
+
+	open_mask();
 	drop_former(t, base, limit);
 	t->base = base;
 	t->limit = limit;
@@ -492,6 +512,7 @@ void scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit,
 	                      memory_order_relaxed);
 	/* release: the world is stopped, or drop_former(), before anyone reads the bounds. */
 	atomic_store_explicit(&t->state, RECORD_BEGUN, memory_order_release);
+	return job;
 }
 
 /* The first thread's stack grows down; its end never moves. */
@@ -499,35 +520,21 @@ static bool know_main(void)
 {
 	struct mapping stack;
 	struct scan_thread *t;
-	void *(*start)(void *);
-	void *arg;
 
 	if (!maps_find((uintptr_t)__builtin_frame_address(0), &stack))
 		return false;
 	t = scan_thread_plan(NULL, NULL);
 	if (t)
-		scan_thread_begins(t, stack.to - MAIN_STACK_BYTES, stack.to, &start, &arg);
+		scan_thread_begins(t, stack.to - MAIN_STACK_BYTES, stack.to);
 	return t;
-}
-
-static void open_mask(void)
-{
-	struct sigmask ours = { UINT64_C(1) << (scan_threads_signal() - 1) };
-
-	regs_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&ours, 0, sizeof ours.bits);
 }
 
 bool scan_threads_start(void)
 {
-	struct sigaction action = { .sa_sigaction = stop_here,
-	                            .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
-
 	if (scan_threads_is_on())
 		return true;
-	sigfillset(&action.sa_mask);
-	if (!know_main() || sigaction(scan_threads_signal(), &action, NULL))
+	if (!know_main() || !install())
 		return false;
-	open_mask();
 	/* relaxed: there is one thread. */
 	atomic_store_explicit(&world.is_on, true, memory_order_relaxed);
 	return true;

@@ -30,8 +30,10 @@ bool scan_threads_is_on(void);
  * limit). The creator's, if there is no thread after all. The end is seen by itself. ctx: any */
 struct scan_thread;
 struct scan_thread *scan_thread_plan(void *(*start)(void *), void *arg);
-void scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit,
-                        void *(**start)(void *), void **arg);
+struct scan_job {
+	void *(*start)(void *);
+	void *arg;
+} scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit);
 void scan_thread_drop(struct scan_thread *t);
 
 /* All other threads stop. Not nested: a second thread that wants to stop the world waits its turn,
