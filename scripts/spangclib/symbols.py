@@ -14,11 +14,14 @@ answer    MODULE OFFSET<TAB>FUNCTION<TAB>FILE<TAB>LINE
                                 then an empty line. What is not known is empty. Answers come in
                                 the order of the questions, one for each, whatever it was
 
-One process a module does the work: elfutils' eu-addr2line, else binutils' addr2line. Both find debug
-information that is compressed, or stands elsewhere (.gnu_debuglink, build-id, .dwo, dwz), and it is
-looked for on this machine only. Without either, and for what they do not know, symbol tables
+One process a module does the work: elfutils' eu-addr2line, else binutils' addr2line. Both find
+debug information that is compressed, or stands elsewhere (.gnu_debuglink, build-id, dwz), and it is
+looked for on this machine only; of -gsplit-dwarf they know the function, and elfutils the line, but
+not what was inlined. Without either, and for what they do not know, symbol tables
 tell the function. C++ and Rust names are demangled by c++filt, else by libstdc++.
 """
+import bisect
+import mmap
 import os
 import re
 import shutil
@@ -36,6 +39,7 @@ UNKNOWN = [("", "", "")]
 
 SHT_SYMTAB, SHT_DYNSYM = 2, 11
 STT_FUNC, STT_GNU_IFUNC = 2, 10
+NEAR = 16                               # symbols that begin before an address and may still have it
 
 
 # ---- Symbol tables
@@ -50,7 +54,7 @@ def sections(data):
 
 
 def text_at(data, at):
-    return bytes(data[at:data.index(b"\0", at)]).decode(errors="replace")
+    return data[at:data.find(b"\0", at)].decode(errors="replace")
 
 
 class SymbolTable:
@@ -60,7 +64,7 @@ class SymbolTable:
         self.functions, self.data = [], b""
         try:
             with open(path, "rb") as f:
-                self.data = f.read()
+                self.data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
             if self.data[:4] == b"\x7fELF" and self.data[4] == 2 and \
                     self.data[5] == (1 if sys.byteorder == "little" else 2):
                 self.read_all()
@@ -80,8 +84,9 @@ class SymbolTable:
 
     def name_of(self, address):
         """The name whose bytes have `address`; the shortest of several, '' if there is none."""
-        names = [text_at(self.data, name) for first, end, name in self.functions
-                 if first <= address < end]
+        at = bisect.bisect_right(self.functions, (address, 1 << 64, 0))
+        near = self.functions[max(0, at - NEAR):at]
+        names = [text_at(self.data, name) for first, end, name in near if first <= address < end]
         return min(names, key=lambda name: (len(name), name), default="")
 
 
@@ -104,7 +109,7 @@ def place_of(text):
 
 
 def frames_of(lines):
-    """[(function, file, line)], of pairs of lines. eu-addr2line says more of an inlined function."""
+    """[(function, file, line)] of pairs of lines; eu-addr2line adds a remark to inlined functions."""
     return [(clean(name.split(" inlined at ", 1)[0]), *place_of(place))
             for name, place in zip(lines[::2], lines[1::2])] or UNKNOWN
 
@@ -121,7 +126,7 @@ def ask(tool, module, offsets):
     except OSError:
         return {}
     answers, lines = [], []
-    for line in done.stdout.splitlines():
+    for line in done.stdout.split("\n")[:-1]:
         if ADDRESS_LINE.match(line):
             lines = []
             answers.append((int(line, 16), lines))
@@ -189,7 +194,7 @@ def demangled_by_cxxfilt(tool, names):
     done = subprocess.run([tool], input="\n".join(names) + "\n", stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, check=False, env={"LC_ALL": "C"},
                           encoding="utf-8", errors="surrogateescape")
-    lines = done.stdout.splitlines()
+    lines = done.stdout.split("\n")[:-1]
     return dict(zip(names, lines)) if len(lines) == len(names) else {}
 
 
@@ -217,7 +222,8 @@ def question(line):
 def main():
     for stream in (sys.stdin, sys.stdout):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
-    lines = sys.stdin.read().splitlines()
+    text = sys.stdin.read()
+    lines = text.removesuffix("\n").split("\n") if text else []
     modules = {}
     for module, offset in map(question, lines):
         if offset is not None:
