@@ -108,6 +108,7 @@ static void stand_down(const char *why)
 
 static void fork_child(void)
 {
+	exits_fork_child();
 	cache_fork_child();
 	scavenge_fork_child();
 	threads_fork_child();
@@ -214,7 +215,7 @@ static __attribute__((constructor)) void constructor(void)
 	if (!start.stands_down)
 		check_takeover();
 	if (leaks_are_on() && !start.stands_down)
-		leaks_start_unwinding();
+		leaks_start_looking();
 }
 
 static __attribute__((destructor)) void destructor(void)

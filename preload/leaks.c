@@ -13,9 +13,14 @@
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "preload/preload.h"
+#include "scan/roots.h"
 #include "scan/stacks.h"
+#include "scan/threads.h"
 
+#include <link.h>
 #include <string.h>
+
+_Thread_local unsigned leaks_ignored;
 
 /* Class of the slots for it; SIZECLASS_NONE: it is a large block. */
 static class_idx class_for(size_t align, size_t nbytes)
@@ -32,7 +37,8 @@ static void note(void *p, const struct block *b, size_t nbytes, const void *func
 
 	if (knobs.stacks == KNOB_STACKS_ALL)
 		stack = stacks_take(function, caller);
-	record_set(p, b, (struct record){ .nbytes = nbytes, .stack = stack });
+	record_set(p, b, (struct record){ .nbytes = nbytes, .stack = stack,
+	                                   .is_ignored = leaks_ignored > 0 });
 }
 
 static void *noted(void *p, size_t nbytes, const void *function, const void *caller)
@@ -139,7 +145,7 @@ void leaks_start(void)
 		report_line("no memory for stacks: leaks are reported without", NULL);
 }
 
-void leaks_start_unwinding(void)
+static void start_unwinding(void)
 {
 	stacks_unwind_fn *unwind;
 
@@ -152,4 +158,44 @@ void leaks_start_unwinding(void)
 	} else {
 		report_line("libunwind.so.8 is not installed: stacks of leaks have one frame", NULL);
 	}
+}
+
+static bool is_own(const struct dl_phdr_info *info)
+{
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+
+		if (ph->p_type == PT_LOAD
+		    && (uintptr_t)&heap - (info->dlpi_addr + ph->p_vaddr) < ph->p_memsz)
+			return true;
+	}
+	return false;
+}
+
+/* Our own variables hold addresses of blocks. */
+static int exclude_own(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	(void)arg;
+	if (!is_own(info))
+		return 0;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		uintptr_t from = info->dlpi_addr + ph->p_vaddr;
+
+		if (ph->p_type == PT_LOAD && ph->p_flags & PF_W)
+			roots_exclude(from, from + ph->p_memsz);
+	}
+	return 1;
+}
+
+void leaks_start_looking(void)
+{
+	if (!scan_threads_start()) {
+		report_line("no report of leaks: threads can't be stopped", NULL);
+		return;
+	}
+	dl_iterate_phdr(exclude_own, NULL);
+	start_unwinding();
+	exits_start();
 }

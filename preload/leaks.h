@@ -25,12 +25,14 @@ COLD void *leaks_alloc_noscan(size_t nbytes, const void *function, const void *c
 COLD void *leaks_resize(void *p, const struct block *b, size_t nbytes, const void *function,
                         const void *caller);
 
+/* Above 0: blocks that the thread makes are to be ignored. */
+extern _Thread_local unsigned leaks_ignored;
+
 /* Was the allocated block p, which is `b`, asked for with nbytes, as far as is known? ctx: any */
 bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes);
 
-/* Once in mode leaks, before the first allocation; and when the loader can load an unwinder.
- * ctx: init */
+/* Once in mode leaks: with the heap; and when the loader can load an unwinder. ctx: init */
 void leaks_start(void);
-void leaks_start_unwinding(void);
+void leaks_start_looking(void);
 
 #endif

@@ -49,4 +49,22 @@ void threads_fork_child(void);
 /* Prints what SPANGC_STATS=1 promises. ctx: exit */
 void info_print(void);
 
+/* stderr, as it is or as it was at the start; -1: there is none any more. ctx: any */
+int info_stderr(void);
+
+/* The ends of the process in mode leaks. ctx: constructor; fork child */
+void exits_start(void);
+void exits_fork_child(void);
+
+/* A report now: bytes leaked, or 0. ctx: any */
+uint64_t exits_report_now(void);
+
+/* The report that would come at exit comes now, and not again; the status to end with. ctx: any */
+int exits_finish(int status);
+
+/* What is installed where the program wants `new`; and what the program sees of what is. ctx: any */
+struct sigaction;
+const struct sigaction *exits_replace(int signo, const struct sigaction *new);
+void exits_hide(struct sigaction *old);
+
 #endif

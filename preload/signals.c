@@ -119,7 +119,12 @@ EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *o
 		sigdelset(&copy.sa_mask, scan_threads_signal());
 		new = &copy;
 	}
-	return __sigaction(signo, new, old);
+
+	int result = __sigaction(signo, exits_replace(signo, new), old);
+
+	if (!result && old)
+		exits_hide(old);
+	return result;
 }
 
 /* Looked up when first called, which no handler may: none of these is for handlers. */
