@@ -27,6 +27,8 @@
 #include "core/span.h"
 #include "scan/work.h"
 
+#include <string.h>
+
 #define NSEEN 16
 #define NNEXT 8
 #define OBLET_BYTES KIB(128)
@@ -105,6 +107,8 @@ void mark_end(void)
 	if (mark.bits)
 		os_discard((uintptr_t)mark.bits, mark.bits_mapped);
 	work_clear(&worker.work);
+	memset(worker.seen, 0, sizeof worker.seen);
+	memset(worker.next, 0, sizeof worker.next);
 	mark.nbytes = 0;
 }
 

@@ -31,6 +31,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
@@ -44,7 +45,8 @@ extern int __sigaction(int signo, const struct sigaction *new, struct sigaction 
 #define CHUNK_RECORDS 128
 #define ASK_TRIES 1000
 #define LOOK_NS 5000000                         /* without an answer: is everybody still there? */
-#define PATIENCE_NS UINT64_C(2000000000)        /* without an answer: whoever it is runs on */
+#define DEAF_NS 100000000                       /* a thread that blocks the signal runs on */
+#define PATIENCE_NS UINT64_C(2000000000)        /* any other one as well */
 #define MAIN_STACK_BYTES MIB(128)               /* the kernel leaves at least this below it */
 
 /* One task during a stop. Records are reused from stop to stop. */
@@ -87,7 +89,7 @@ static struct {
 	/* The lock. */
 	struct task_chunk *chunks, *chunk;
 	unsigned ntasks;                        /* in use, of all chunks */
-	unsigned ngone;
+	unsigned ngone, ndeaf;
 	struct sigmask saved;
 	uint64_t began_ns;
 	struct scan_stop_info info;
@@ -262,28 +264,58 @@ static void ask(unsigned number, void *arg)
 		note_gone(t);
 }
 
-static bool find_state(char *line, void *arg)
-{
-	char *after = __builtin_strrchr(line, ')');     /* the name before may hold anything */
+struct status {
+	char state;
+	uint64_t blocked;                       /* signals */
+};
 
-	*(char *)arg = after && after[1] ? after[2] : 'X';
+static bool see_status(char *line, void *arg)
+{
+	struct status *s = arg;
+	const char *value = line + strlen("SigBlk:\t");
+
+	if (strncmp(line, "State:\t", 7) == 0)
+		s->state = line[7];
+	if (strncmp(line, "SigBlk:\t", 8) != 0)
+		return true;
+	s->blocked = maps_hex(&value);
 	return false;
 }
 
-/* A thread that left for good answers no signal; the leader of the process stays as a zombie. */
-static void look_if_gone(struct task *t)
+static void read_status(int tid, struct status *s)
 {
-	char path[64], *end = path, state = 'X';
+	char path[64], *end = path;
+
+	*s = (struct status){ .state = 'X' };
+	peek_put(&end, "/proc/self/task/");
+	peek_put_number(&end, (unsigned)tid);
+	peek_put(&end, "/status");
+	peek_lines(path, see_status, s);
+}
+
+/* A thread that left for good answers no signal; the leader of the process stays as a zombie. One
+ * that blocks the signal may do so for a moment: our own code does, and libc's. */
+static void look_at(struct task *t)
+{
 	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);   /* LOCK_WORLD */
+	struct status status;
 
 	if (t->is_gone || has_answered(t))
 		return;
-	peek_put(&end, "/proc/self/task/");
-	peek_put_number(&end, (unsigned)tid);
-	peek_put(&end, "/stat");
-	if (signal_task(tid, 0) == -ESRCH || !peek_lines(path, find_state, &state) || state == 'Z'
-	    || state == 'X')
+	read_status(tid, &status);
+	if (status.state == 'Z' || status.state == 'X' || signal_task(tid, 0) == -ESRCH)
 		note_gone(t);
+	else
+		world.ndeaf += (unsigned)(status.blocked >> (scan_threads_signal() - 1) & 1);
+}
+
+/* Who has not answered for so long will not. */
+static bool is_hopeless(uint64_t ns, uint32_t nanswered)
+{
+	world.ndeaf = 0;
+	visit_tasks(look_at);
+	return ns > PATIENCE_NS
+	       || (ns > DEAF_NS && nanswered + world.ngone + world.ndeaf >= world.ntasks);
 }
 
 /* Everybody who was asked has answered, is gone, or was given enough time. */
@@ -299,14 +331,14 @@ static void await_answers(void)
 		if (n + world.ngone >= world.ntasks)
 			return;
 		futex_wait(&world.nanswered, n, &longest);
+
+		uint64_t now_ns = os_now_ns();
+
 		/* relaxed: looked at again above. */
-		if (atomic_load_explicit(&world.nanswered, memory_order_relaxed) != n) {
-			progress_ns = os_now_ns();
-		} else if (os_now_ns() - progress_ns > LOOK_NS) {
-			visit_tasks(look_if_gone);
-			if (os_now_ns() - progress_ns > PATIENCE_NS)
-				return;
-		}
+		if (atomic_load_explicit(&world.nanswered, memory_order_relaxed) != n)
+			progress_ns = now_ns;
+		else if (now_ns - progress_ns > LOOK_NS && is_hopeless(now_ns - progress_ns, n))
+			return;
 	}
 }
 
@@ -383,7 +415,8 @@ static bool stop_others(void)
 		world.has_new = false;
 		if (!peek_numbers("/proc/self/task", ask, NULL))
 			return false;
-		await_answers();
+		if (world.has_new)
+			await_answers();
 	} while (world.has_new && !world.is_short);
 	world.info = (struct scan_stop_info){ .ns = os_now_ns() - world.began_ns };
 	visit_tasks(note_missed);
@@ -398,7 +431,7 @@ __attribute__((noinline)) bool scan_stop(void)
 	if (!scan_threads_is_on())
 		return false;
 	take_world();
-	__builtin_memcpy(world.self_registers, registers, sizeof registers);
+	memcpy(world.self_registers, registers, sizeof registers);
 	world.self_frame = (uintptr_t)__builtin_frame_address(0);
 	begin_stop();
 	if (install() && stop_others())
