@@ -1,5 +1,5 @@
-/* atexit_free.c: held until the exit and freed then, by functions of atexit and on_exit: no leak, if
- * one looks late enough.
+/* atexit_free.c: held until the exit and freed then, by functions of atexit and on_exit: no leak,
+ * if one looks late enough.
  *
  * leaks: none
  */

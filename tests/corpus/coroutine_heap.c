@@ -1,4 +1,5 @@
-/* coroutine_heap.c: a coroutine that waits holds a block in its frame; its stack is a block of the heap.
+/* coroutine_heap.c: a coroutine that waits holds a block in its frame; its stack is a
+ * block of the heap.
  *
  * leaks: none
  */

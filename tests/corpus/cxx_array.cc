@@ -1,5 +1,5 @@
-/* cxx_array.cc: an array of strings is held by its first element, behind the count that new[] keeps;
- * another one is lost: 8 + 10 * 32 bytes, and 10 texts of 100 + 1.
+/* cxx_array.cc: an array of strings is held by its first element, behind the count that new[]
+ * keeps; another one is lost: 8 + 10 * 32 bytes, and 10 texts of 100 + 1.
  *
  * leaks: direct 328/1 make; indirect 1010/10 make
  */

@@ -16,7 +16,7 @@ struct Thrower {
 	NOINLINE Thrower() : text(static_cast<char *>(block(60)))
 	{
 		if (text)
-			throw std::runtime_error("a message long enough not to fit into the object");
+			throw std::runtime_error("a message too long to fit into the object");
 	}
 	~Thrower() { free(text); }
 };

@@ -15,7 +15,8 @@ static NOINLINE void keep(void)
 
 int main(void)
 {
-	pool = (void **)mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pool = (void **)mmap(NULL, 65536, PROT_READ | PROT_WRITE,
+	                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(pool != MAP_FAILED);
 	apart(keep);
 	munmap(pool, 65536);

@@ -1,5 +1,5 @@
-/* pthread_specific.c: held by pthread_setspecific only: of main and of a living thread, of a low key
- * and of one beyond those that lie in the thread's own record.
+/* pthread_specific.c: held by pthread_setspecific only: of main and of a living thread, of a low
+ * key and of one beyond those that lie in the thread's own record.
  *
  * leaks: none
  */

@@ -1,5 +1,5 @@
-/* sigaltstack_exit.c: exit() is called in a handler on another stack; the frame that was interrupted
- * holds a block.
+/* sigaltstack_exit.c: exit() is called in a handler on another stack; the frame that was
+ * interrupted holds a block.
  *
  * leaks: none
  */

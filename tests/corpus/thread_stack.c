@@ -1,4 +1,5 @@
-/* thread_stack.c: held by a local variable of a function that runs: in main, and in a living thread.
+/* thread_stack.c: held by a local variable of a function that runs: in main, and in a living
+ * thread.
  *
  * leaks: none
  */
