@@ -79,7 +79,7 @@ bool maps_visit(bool (*fn)(const struct mapping *m, void *arg), void *arg)
 {
 	struct visit v = { .fn = fn, .arg = arg };
 
-	return peek_lines("/proc/self/maps", show, &v);
+	return peek_lines("/proc/thread-self/maps", show, &v);
 }
 
 struct search {

@@ -1,4 +1,5 @@
-/* maps.h: the mappings of the process, from /proc/self/maps, without allocating. */
+/* maps.h: the mappings of the process, without allocating. From /proc/thread-self/maps: that of the
+ * process is empty once its first thread has left. */
 #ifndef SCAN_MAPS_H
 #define SCAN_MAPS_H
 

@@ -47,7 +47,7 @@ void peek_close(int fd)
 
 static size_t peek_by_file(void *to, uintptr_t from, size_t nbytes)
 {
-	int fd = peek_open("/proc/self/mem", false);
+	int fd = peek_open("/proc/thread-self/mem", false);
 	long n = fd >= 0 ? peek_read(fd, to, nbytes, from) : 0;
 
 	if (fd >= 0)

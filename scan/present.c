@@ -106,7 +106,7 @@ void present_visit(const struct mapping *m, uintptr_t from, uintptr_t to, bool i
                    scan_range_fn *fn, void *arg)
 {
 	struct run run = { .what = *m->name ? m->name : "[anon]", .fn = fn, .arg = arg };
-	int fd = m->is_shared ? -1 : peek_open("/proc/self/pagemap", false);
+	int fd = m->is_shared ? -1 : peek_open("/proc/thread-self/pagemap", false);
 	uintptr_t page = from >> OS_PAGE_SHIFT, end = (to + OS_PAGE_BYTES - 1) >> OS_PAGE_SHIFT;
 
 	run.is_copied = is_copied || m->is_shared;

@@ -226,13 +226,13 @@ static void see_fd(unsigned fd, void *arg)
 	static const char epoll[] = "anon_inode:[eventpoll]";
 	char path[64], *end = path, target[sizeof epoll];
 
-	peek_put(&end, "/proc/self/fd/");
+	peek_put(&end, "/proc/thread-self/fd/");
 	peek_put_number(&end, fd);
 	if (readlink(path, target, sizeof target) != sizeof epoll - 1
 	    || memcmp(target, epoll, sizeof epoll - 1) != 0)
 		return;
 	end = path;
-	peek_put(&end, "/proc/self/fdinfo/");
+	peek_put(&end, "/proc/thread-self/fdinfo/");
 	peek_put_number(&end, fd);
 	peek_lines(path, see_epoll_line, arg);
 }
@@ -266,7 +266,7 @@ bool roots_visit(scan_range_fn *fn, void *arg)
 	scan_threads_visit_dead(exclude, &no_roots);
 	ranges_sort(&no_roots);
 	show_added(&v);
-	peek_numbers("/proc/self/fd", see_fd, &v);
+	peek_numbers("/proc/thread-self/fd", see_fd, &v);
 	peek_lines("/proc/self/timers", see_timer_line, &v);
 	return maps_visit(see_mapping, &v);
 }

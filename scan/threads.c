@@ -678,9 +678,10 @@ static bool was_shown(const struct scan_thread *t)
 	return task && task->is_shown && holds(t, regs_stack_pointer(task->context));
 }
 
-/* libc keeps the stack for the next thread, with the record of the last one at its end. If that is
- * not there, the addresses may be anyone's by now. The first thread's record is elsewhere, and its
- * stack stays. */
+/* libc keeps the stack for the next thread, with the record of the last one at its end, which holds
+ * what libc still needs: the result until it is joined, dynamic TLS until it is used again. If the
+ * record is not there, the addresses may be anyone's by now. The first thread's record is elsewhere,
+ * and its stack stays. */
 static bool has_ended(const struct scan_thread *t)
 {
 	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);  /* the world is stopped */
@@ -701,8 +702,10 @@ void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg)
 		/* relaxed: the world is stopped. */
 		if (atomic_load_explicit(&t->state, memory_order_relaxed) != RECORD_BEGUN)
 			continue;
-		if (was_shown(t) || has_ended(t))
+		if (was_shown(t))
 			fn(t->base, t->limit, arg);
+		else if (has_ended(t))
+			fn(t->base, holds(t, t->libc_record) ? t->libc_record : t->limit, arg);
 	}
 }
 
@@ -716,10 +719,10 @@ void scan_threads_fork_child(void)
 	for (struct scan_thread *t = first_record(); t; t = t->next) {
 		uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
 
-		if (state == RECORD_PLANNED)
-			scan_thread_drop(t);
-		else if (state == RECORD_BEGUN && t->libc_record == (uintptr_t)pthread_self())
+		if (state == RECORD_BEGUN && t->libc_record == (uintptr_t)pthread_self())
 			atomic_store_explicit(&t->tid, (int)regs_syscall(SYS_gettid, 0, 0, 0, 0),
 			                      memory_order_relaxed);
+		else if (state != RECORD_FREE)
+			scan_thread_drop(t);
 	}
 }

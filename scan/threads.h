@@ -57,10 +57,11 @@ typedef void scan_range_fn(uintptr_t from, uintptr_t to, const char *what, void 
 void scan_threads_visit(scan_range_fn *fn, void *arg);
 
 /* Shows the ranges that hold nothing alive: the stacks of the visited threads (their live part was
- * shown), and those of threads that ended. ctx: stw */
+ * shown), and those of threads that ended, with their TLS. ctx: stw */
 void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg), void *arg);
 
-/* The child has one thread. ctx: fork child */
+/* The child has one thread. The stacks of the others, who lived when it was forked, are memory like
+ * any other: nothing says that what they held is lost. ctx: fork child */
 void scan_threads_fork_child(void);
 
 #endif
