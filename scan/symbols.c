@@ -105,7 +105,7 @@ static const char *keep(const char *s)
 
 /* --- what the process knows --- */
 
-/* The program's own name is empty there. */
+/* The program's own name is empty there. /proc/self is too once the main thread has ended. */
 static const char *module_name(const char *name)
 {
 	static char self[4096];
@@ -113,7 +113,7 @@ static const char *module_name(const char *name)
 
 	if (*name)
 		return keep(name);
-	n = readlink("/proc/self/exe", self, sizeof self - 1);
+	n = readlink("/proc/thread-self/exe", self, sizeof self - 1);
 	self[n > 0 ? n : 0] = '\0';
 	return n > 0 ? keep(self) : NULL;
 }
