@@ -259,7 +259,7 @@ Test(scan_threads, an_argument_on_its_way_is_shown, .init = scan_start)
 	cr_assert_eq(scan_count_threads(7), 0);
 }
 
-static uintptr_t stack_of_thread;
+static uintptr_t stack_of_thread, record_of_thread;
 
 struct dead_search {
 	uintptr_t p;
@@ -286,6 +286,7 @@ static unsigned count_dead(uintptr_t p)
 
 static void *note_stack(void *arg)
 {
+	record_of_thread = (uintptr_t)pthread_self();
 	stack_of_thread = (uintptr_t)__builtin_frame_address(0);
 	if (arg)
 		hold_on_stack(arg);
@@ -299,6 +300,8 @@ Test(scan_threads, the_stack_of_a_thread_that_ended_is_dead, .init = scan_start)
 
 	pthread_join(thread, NULL);
 	cr_assert_eq(count_dead(stack_of_thread), 1);
+	cr_assert_eq(count_dead(record_of_thread - 8), 1);      /* TLS */
+	cr_assert_eq(count_dead(record_of_thread), 0);
 
 	uintptr_t former = stack_of_thread;
 
@@ -439,6 +442,56 @@ Test(scan_threads, a_forked_child_can_stop_its_own_threads, .init = scan_start)
 	cr_assert_eq(status, 0);
 	is_over = true;
 	pthread_join(thread, NULL);
+}
+
+/* What another thread held when the process was forked is not lost in the child. */
+Test(scan_threads, in_a_forked_child_the_stacks_of_the_others_are_not_dead, .init = scan_start)
+{
+	pthread_t thread = scan_create(hold_on_stack, NULL);
+	int status;
+
+	wait_for(&is_ready);
+
+	pid_t child = fork();
+
+	if (child == 0) {
+		scan_threads_fork_child();
+		_exit(scan_count_roots(3) >= 64 ? 0 : 1);
+	}
+	waitpid(child, &status, 0);
+	cr_assert_eq(status, 0);
+	is_over = true;
+	pthread_join(thread, NULL);
+}
+
+/* The leader of the process is a zombie then, and its /proc/self/maps is empty. */
+static void *look_without_leader(void *arg)
+{
+	int status = 0;
+
+	pthread_join(*(pthread_t *)arg, NULL);
+	status |= scan_count_roots(11) >= 1 ? 0 : 1;
+	status |= scan_stop_info().nmissed == 0 && scan_stop_info().nthreads == 0 ? 0 : 2;
+	_exit(status);
+}
+
+static volatile uintptr_t in_data = 1;
+
+Test(scan_threads, a_process_whose_first_thread_has_left_is_looked_at, .init = scan_start)
+{
+	static pthread_t leader;
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		scan_threads_fork_child();
+		in_data = scan_word(11);
+		leader = pthread_self();
+		scan_create(look_without_leader, &leader);
+		pthread_exit(NULL);
+	}
+	waitpid(child, &status, 0);
+	cr_assert_eq(status, 0, "%x", status);
 }
 
 Test(scan_threads, signals_are_blocked_for_the_caller_until_the_resume, .init = scan_start)
