@@ -13,4 +13,7 @@
 void present_visit(const struct mapping *m, uintptr_t from, uintptr_t to, bool is_copied,
                    scan_range_fn *fn, void *arg);
 
+/* Pages are looked up one by one, as if the kernel knew no other way. For tests. ctx: any */
+void present_pretend_no_scan(bool pretended);
+
 #endif

@@ -8,6 +8,7 @@
 #include "core/meta.h"
 #include "scan/maps.h"
 #include "scan/mark.h"
+#include "scan/present.h"
 #include "scan/ranges.h"
 #include "tests/unit/scan.h"
 
@@ -116,8 +117,10 @@ Test(scan_roots, relocated_data_is_a_root, .init = scan_start)
 	cr_assert_eq(ftruncate(fd, KIB(64)), 0);
 
 	volatile uintptr_t *p = map(KIB(64), RW, MAP_PRIVATE, fd);
-	volatile uintptr_t *alone = map(KIB(64), RW, MAP_PRIVATE, fd);
+	/* With neighbours that can't be written. */
+	volatile uintptr_t *alone = map(KIB(256), PROT_NONE, PRIVATE, -1) + KIB(64) / 8;
 
+	mmap((void *)alone, KIB(64), RW, MAP_PRIVATE | MAP_FIXED, fd, 0);
 	p[7] = scan_word(28);
 	alone[7] = scan_word(29);
 	mprotect((void *)p, KIB(8), PROT_READ);
@@ -146,6 +149,36 @@ Test(scan_roots, what_can_not_be_read_does_no_harm, .init = scan_start)
 	cr_assert_eq(scan_count_roots(31), 1);
 	cr_assert_eq(scan_count_roots(32), 1);
 	cr_assert_eq(scan_count_roots(33), 1);
+}
+
+/* On a kernel that tells about pages one by one. */
+Test(scan_roots, the_same_pages_are_read_one_by_one, .init = scan_start)
+{
+	int fd = memfd_create("private", 0);
+
+	cr_assert_eq(ftruncate(fd, KIB(64)), 0);
+	present_pretend_no_scan(true);
+
+	volatile uintptr_t *p = map(MIB(9), RW, PRIVATE, -1);
+	volatile uintptr_t *private = map(KIB(64), RW, MAP_PRIVATE, fd);
+
+	p[0] = p[512] = p[512 * 511 + 511] = p[512 * 512] = p[MIB(9) / 8 - 1] = scan_word(34);
+	private[KIB(32) / 8] = scan_word(35);
+	cr_assert_eq(ftruncate(fd, KIB(4)), 0);
+	cr_assert_eq(scan_count_roots(34), 5);
+	cr_assert_eq(scan_count_roots(35), 0);
+	present_pretend_no_scan(false);
+	cr_assert_eq(scan_count_roots(34), 5);
+}
+
+Test(scan_roots, a_mapping_of_16_tib_is_walked_quickly, .init = scan_start, .timeout = 10)
+{
+	volatile uintptr_t *p = mmap(NULL, (size_t)16 << 40, RW, PRIVATE | MAP_NORESERVE, -1, 0);
+
+	if ((void *)p == MAP_FAILED)
+		cr_skip("no 16 TiB of addresses to be had");
+	p[(size_t)1 << 40] = scan_word(36);
+	cr_assert_eq(scan_count_roots(36), 1);
 }
 
 Test(scan_roots, epoll_data_are_roots, .init = scan_start)
