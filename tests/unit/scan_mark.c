@@ -237,6 +237,18 @@ Test(scan_mark, the_alignment_says_where_a_pointer_may_stand, .init = start)
 	}
 }
 
+Test(scan_mark, a_range_may_begin_anywhere, .init = start)
+{
+	char *p = make(48), range[32] = { 0 };
+
+	memcpy(range + 4, &p, sizeof p);
+	mark_set_align(4);
+	cr_assert(mark_start());
+	mark_range((uintptr_t)range + 1, (uintptr_t)range + 12);
+	mark_drain();
+	cr_assert(is_marked(p));
+}
+
 /* Across the border of two pieces of a large block. */
 Test(scan_mark, an_unaligned_pointer_across_a_border_is_seen, .init = start)
 {

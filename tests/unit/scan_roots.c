@@ -117,10 +117,12 @@ Test(scan_roots, relocated_data_is_a_root, .init = scan_start)
 	cr_assert_eq(ftruncate(fd, KIB(64)), 0);
 
 	volatile uintptr_t *p = map(KIB(64), RW, MAP_PRIVATE, fd);
-	/* With neighbours that can't be written. */
+	/* What comes before it can't be written, what comes behind is not next to it. */
 	volatile uintptr_t *alone = map(KIB(256), PROT_NONE, PRIVATE, -1) + KIB(64) / 8;
 
 	mmap((void *)alone, KIB(64), RW, MAP_PRIVATE | MAP_FIXED, fd, 0);
+	munmap((void *)(alone + KIB(64) / 8), KIB(64));
+	mprotect((void *)(alone + KIB(128) / 8), KIB(64), RW);
 	p[7] = scan_word(28);
 	alone[7] = scan_word(29);
 	mprotect((void *)p, KIB(8), PROT_READ);
