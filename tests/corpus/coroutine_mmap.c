@@ -7,13 +7,13 @@
 
 #include "tests/corpus/corpus.h"
 
-#define STACK_BYTES (64 << 10)
+#define STACK_BYTES (512 << 10)
 
 static ucontext_t coroutine, starter;
 
 static void in_a_frame(void)
 {
-	void *volatile held = block(48);
+	void *volatile held = block_alone(48);
 
 	CLEAR_REGISTERS();      /* swapcontext saves them */
 	swapcontext(&coroutine, &starter);

@@ -7,11 +7,11 @@
 
 #include "tests/corpus/corpus.h"
 
-#define STACK_BYTES (256 << 10)
+#define STACK_BYTES (512 << 10)
 
 static void waits(void)
 {
-	void *volatile held = block(48);
+	void *volatile held = block_alone(48);
 
 	is_ready();
 	sleep_forever();
@@ -20,21 +20,23 @@ static void waits(void)
 
 static void exits(void)
 {
-	void *volatile held = block(48);
+	void *volatile held = block_alone(48);
 
+	CLEAR_REGISTERS();
 	exit(0);
 	hide(held);
 }
 
 static NOINLINE void run_on_other(void (*fn)(void), ucontext_t *coroutine)
 {
-	void *volatile held = block(480);
+	void *volatile held = block_alone(480);
 	ucontext_t starter;
 
 	CHECK(getcontext(coroutine) == 0);
 	coroutine->uc_stack.ss_sp = block(STACK_BYTES);
 	coroutine->uc_stack.ss_size = STACK_BYTES;
 	makecontext(coroutine, fn, 0);
+	CLEAR_REGISTERS();
 	swapcontext(&starter, coroutine);
 	hide(held);
 }

@@ -96,6 +96,27 @@ static NOINLINE void *block(size_t nbytes)
 	return hide(p);
 }
 
+static __thread size_t parked_bytes;
+static __thread uintptr_t parked;       /* the complement of an address */
+
+static NOINLINE void park(void)
+{
+	parked = ~(uintptr_t)block(parked_bytes);
+}
+
+/* A new block whose only address is the one returned: none is on the stack below, nor in a
+ * register. */
+static inline __attribute__((always_inline)) void *block_alone(size_t nbytes)
+{
+	uintptr_t complement;
+
+	parked_bytes = nbytes;
+	apart(park);
+	complement = parked;
+	parked = 0;
+	return hide((void *)~complement);
+}
+
 /* Starts a thread and waits until it calls is_ready(); it runs on when main ends. */
 static sem_t thread_is_ready;
 

@@ -20,7 +20,7 @@ static void *body(void *unused)
 
 static NOINLINE void in_a_frame(pthread_t thread)
 {
-	void *volatile held = block(480);
+	void *volatile held = block_alone(480);
 
 	is_ready();
 	pthread_join(thread, NULL);

@@ -10,7 +10,7 @@
 
 static NOINLINE void in_a_frame(void)
 {
-	void *volatile held = block(48);
+	void *volatile held = block_alone(48);
 
 	is_ready();
 	sleep_forever();

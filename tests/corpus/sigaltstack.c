@@ -7,11 +7,11 @@
 
 #include "tests/corpus/corpus.h"
 
-#define STACK_BYTES (256 << 10)
+#define STACK_BYTES (512 << 10)
 
 static void handler(int signo)
 {
-	void *volatile held = block(48);
+	void *volatile held = block_alone(48);
 
 	(void)signo;
 	is_ready();
@@ -21,8 +21,9 @@ static void handler(int signo)
 
 static NOINLINE void in_a_frame(void)
 {
-	void *volatile held = block(480);
+	void *volatile held = block_alone(480);
 
+	CLEAR_REGISTERS();
 	raise(SIGUSR1);
 	hide(held);
 }

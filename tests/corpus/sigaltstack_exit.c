@@ -15,8 +15,9 @@ static void handler(int signo)
 
 static NOINLINE void in_a_frame(void)
 {
-	void *volatile held = block(480);
+	void *volatile held = block_alone(480);
 
+	CLEAR_REGISTERS();
 	raise(SIGUSR1);
 	hide(held);
 }

@@ -7,7 +7,7 @@
 
 static NOINLINE void in_a_frame(void)
 {
-	void *volatile held = block(48);
+	void *volatile held = block_alone(48);
 
 	is_ready();
 	sleep_forever();
@@ -23,7 +23,7 @@ static void *body(void *unused)
 
 int main(void)
 {
-	void *volatile held = block(480);
+	void *volatile held = block_alone(480);
 
 	start_thread(body);
 	hide(held);

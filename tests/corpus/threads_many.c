@@ -11,7 +11,7 @@ static NOINLINE void lose(void)
 
 static NOINLINE void in_a_frame(void)
 {
-	void *volatile held = block(48);
+	void *volatile held = block_alone(48);
 
 	is_ready();
 	sleep_forever();
