@@ -78,7 +78,8 @@ static void find_helper(void)
 {
 	static const char *const places[] = {
 		"scripts/spangclib/symbols.py", "../../scripts/spangclib/symbols.py",
-		"../share/spangc/spangclib/symbols.py", "../../share/spangc/spangclib/symbols.py",
+		"../share/spangc/scripts/spangclib/symbols.py",
+		"../../share/spangc/scripts/spangclib/symbols.py",
 	};
 	size_t len = find_folder(exits.helper);
 

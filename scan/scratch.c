@@ -1,11 +1,12 @@
 /* scratch.c: memory for one report, kept as addresses for the next.
  *
- * Reached from leaks.c, symbols.c and suppress.c. Depends on os.h. Grows at least to twice its size,
+ * Reached from leaks.c, symbols.c, helper.c and suppress.c. Depends on os.h and roots.h. Grows at least to twice its size,
  * and its old addresses are lost, so what is lost is less than what is used.
  */
 #include "scan/scratch.h"
 
 #include "core/os.h"
+#include "scan/roots.h"
 
 void *scratch_take(struct scratch *s, size_t nbytes)
 {
@@ -29,6 +30,10 @@ void *scratch_take(struct scratch *s, size_t nbytes)
 
 void scratch_drop(struct scratch *s)
 {
-	if (s->p)
-		os_discard((uintptr_t)s->p, s->nbytes);
+	if (!s->p)
+		return;
+	os_discard((uintptr_t)s->p, s->nbytes);
+	if (!s->is_excluded)
+		roots_exclude((uintptr_t)s->p, (uintptr_t)s->p + s->nbytes);
+	s->is_excluded = true;
 }

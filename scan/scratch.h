@@ -8,12 +8,14 @@
 struct scratch {
 	void  *p;
 	size_t nbytes;
+	bool   is_excluded;                     /* from the roots */
 };
 
 /* At least `nbytes`, zero; what was there before is gone. NULL: no memory. ctx: stw */
 void *scratch_take(struct scratch *s, size_t nbytes);
 
-/* The memory behind it goes back; its addresses stay for the next time. ctx: any */
+/* The memory behind it goes back; its addresses stay for the next time, and are no root then.
+ * ctx: any, world running */
 void scratch_drop(struct scratch *s);
 
 #endif

@@ -1,7 +1,8 @@
 /* stacks.c: allocation stacks in a hash table that only grows.
  *
  * Reached from preload/leaks.c for each allocation of mode leaks, from any thread and from signal
- * handlers: takes no lock, as the unwinder may wait for the loader's. Depends on os.h.
+ * handlers: takes no lock, as the unwinder may wait for the loader's. Depends on os.h, and on
+ * roots.h at the start.
  *
  * An entry is written, then published by a compare-and-exchange at the head of its bucket's chain,
  * and never changed. Who loses that race looks through what was added meanwhile, so no stack is
@@ -12,6 +13,7 @@
 #include "scan/stacks.h"
 
 #include "core/os.h"
+#include "scan/roots.h"
 
 #include <errno.h>
 #include <string.h>
@@ -50,8 +52,10 @@ static void *map_named(size_t nbytes)
 {
 	void *p = os_map(nbytes);
 
-	if (p)
-		os_name((uintptr_t)p, nbytes, "spangc stacks");
+	if (!p)
+		return NULL;
+	os_name((uintptr_t)p, nbytes, "spangc stacks");
+	roots_exclude((uintptr_t)p, (uintptr_t)p + nbytes);
 	return p;
 }
 
