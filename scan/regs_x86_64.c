@@ -1,4 +1,5 @@
-/* regs_x86_64.c: regs.h for x86-64. */
+/* regs_x86_64.c: regs.h for x86-64. What a signal handler calls is not instrumented: it may have
+ * interrupted ThreadSanitizer. */
 #include "scan/regs.h"
 
 #include <ucontext.h>
@@ -28,7 +29,7 @@ size_t regs_red_zone(void)
 	return 128;
 }
 
-long regs_syscall(long number, long a, long b, long c, long d)
+__attribute__((no_sanitize("thread"))) long regs_syscall(long number, long a, long b, long c, long d)
 {
 	register long fourth __asm__("r10") = d;
 	long result;

@@ -122,17 +122,20 @@ struct scan_stop_info scan_stop_info(void)
 	return world.info;
 }
 
-static void futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *longest)
+/* The handler interrupts ThreadSanitizer's own code as well. */
+#define NO_TSAN __attribute__((no_sanitize("thread")))
+
+NO_TSAN static void futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *longest)
 {
 	regs_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, (long)longest);
 }
 
-static void futex_wake_all(_Atomic uint32_t *word)
+NO_TSAN static void futex_wake_all(_Atomic uint32_t *word)
 {
 	regs_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0);
 }
 
-static struct task *find_task(int tid)
+NO_TSAN static struct task *find_task(int tid)
 {
 	/* acquire: pairs with the release in know_task(). */
 	struct task *t = atomic_load_explicit(&world.bucket[tid % NBUCKETS], memory_order_acquire);
@@ -144,7 +147,7 @@ static struct task *find_task(int tid)
 }
 
 /* ctx: signal, on any stack; errno and thread-locals may be another thread's */
-static void stop_here(int signo, siginfo_t *info, void *context)
+NO_TSAN static void stop_here(int signo, siginfo_t *info, void *context)
 {
 	/* acquire: pairs with the release in begin_stop(). */
 	uint32_t generation = atomic_load_explicit(&world.generation, memory_order_acquire);

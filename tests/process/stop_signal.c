@@ -77,6 +77,29 @@ static void *take_signals(void *arg)
 	return arg;
 }
 
+/* Who sleeps in read() would take the signal before the handler does. */
+static void read_signals(void)
+{
+	sigset_t set = all();
+	struct signalfd_siginfo info;
+	int fd = signalfd(-1, &set, SFD_CLOEXEC);
+
+	CHECK(fd >= 0);
+	do
+		CHECK(read(fd, &info, sizeof info) == sizeof info);
+	while (info.ssi_signo != SIGUSR2);
+	close(fd);
+}
+
+static void *sleep_reading(void *arg)
+{
+	sigset_t set = all();
+
+	CHECK(pthread_sigmask(SIG_SETMASK, &set, NULL) == 0);
+	hold(read_signals);
+	return arg;
+}
+
 static void suspend(void)
 {
 	sigset_t set = all();
@@ -95,15 +118,19 @@ static void *sleep_suspended(void *arg)
 static void in_handler(int signo)
 {
 	(void)signo;
-	hold(turn);
+	nready++;
+	turn();
 }
 
+/* Nothing in the handler changes the mask that it began with; malloc() may. */
 static void *handle(void *arg)
 {
 	struct sigaction action = { .sa_handler = in_handler, .sa_mask = all() };
+	void *volatile p = malloc(100);
 
 	CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
 	pthread_kill(pthread_self(), SIGUSR1);
+	free(p);
 	return arg;
 }
 
@@ -148,7 +175,7 @@ static double now_ms(void)
 static void stop_all_kinds(void)
 {
 	void *(*const kinds[])(void *) = { block_by_thread, block_by_process, take_signals,
-	                                   sleep_suspended, handle };
+	                                   sleep_suspended, handle, sleep_reading };
 	pthread_t thread[COUNT(kinds)];
 
 	for (size_t i = 0; i < COUNT(kinds); i++)
@@ -164,6 +191,7 @@ static void stop_all_kinds(void)
 	}
 	is_over = true;
 	pthread_kill(thread[3], SIGUSR2);
+	pthread_kill(thread[5], SIGUSR2);
 	for (size_t i = 0; i < COUNT(kinds); i++)
 		pthread_join(thread[i], NULL);
 }

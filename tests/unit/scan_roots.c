@@ -92,6 +92,7 @@ Test(scan_roots, mappings_of_files_are_roots, .init = scan_start)
 
 	shared[3000] = scan_word(24);
 	private[100] = scan_word(25);
+	in_bss[0] = private[3000] == 0;         /* the page is there */
 	cr_assert_eq(scan_count_roots(24), 1);  /* the private page is the file's still */
 	cr_assert_eq(scan_count_roots(25), 1);
 }
@@ -164,11 +165,16 @@ Test(scan_roots, the_same_pages_are_read_one_by_one, .init = scan_start)
 	volatile uintptr_t *p = map(MIB(9), RW, PRIVATE, -1);
 	volatile uintptr_t *private = map(KIB(64), RW, MAP_PRIVATE, fd);
 
+	volatile uintptr_t *shared = map(KIB(64), RW, MAP_SHARED, fd);
+
+	shared[0] = scan_word(37);
+	in_bss[0] = private[0] == 0;            /* the page is there, and the file's still */
 	p[0] = p[512] = p[512 * 511 + 511] = p[512 * 512] = p[MIB(9) / 8 - 1] = scan_word(34);
 	private[KIB(32) / 8] = scan_word(35);
 	cr_assert_eq(ftruncate(fd, KIB(4)), 0);
 	cr_assert_eq(scan_count_roots(34), 5);
 	cr_assert_eq(scan_count_roots(35), 0);
+	cr_assert_eq(scan_count_roots(37), 1);
 	present_pretend_no_scan(false);
 	cr_assert_eq(scan_count_roots(34), 5);
 }
