@@ -79,7 +79,7 @@ bool stacks_start(unsigned depth)
 
 void stacks_unwind_with(stacks_unwind_fn *unwind)
 {
-	/* release: the unwinder is loaded. Pairs with the acquire in collect(). */
+	/* release: the unwinder is loaded. Pairs with the acquire in stacks_take(). */
 	atomic_store_explicit(&stacks.unwind, unwind, memory_order_release);
 }
 
@@ -166,44 +166,46 @@ static uint32_t intern(const uintptr_t *pcs, unsigned n)
 	}
 }
 
-/* Return addresses from `caller` on; how many. */
-static unsigned collect(uintptr_t *pcs, uintptr_t caller)
+/* `function`, `caller` and what is above, as the unwinder tells. Frames of this size alone: some
+ * threads have stacks of 16 KiB, and the unwinder takes its part. */
+static SLOW uint32_t take_whole(stacks_unwind_fn *unwind, uintptr_t function, uintptr_t caller)
 {
-	/* acquire: pairs with the release in stacks_unwind_with(). */
-	stacks_unwind_fn *unwind = atomic_load_explicit(&stacks.unwind, memory_order_acquire);
-	uintptr_t got[STACKS_DEPTH_MAX + OWN_FRAMES];
-	unsigned n = 0, at = 0;
+	uintptr_t got[1 + OWN_FRAMES + stacks.depth];
+	unsigned n, at = 1;
 
-	pcs[0] = caller;
-	if (!unwind || stacks.depth == 1 || is_unwinding)
-		return 1;
 	is_unwinding = true;
-	n = (unsigned)unwind((void **)got, (int)stacks.depth + OWN_FRAMES);
+	n = 1 + (unsigned)unwind((void **)&got[1], (int)stacks.depth + OWN_FRAMES);
 	is_unwinding = false;
-	while (at < n && at < OWN_FRAMES && got[at] != caller)
+	while (at < n && at <= OWN_FRAMES && got[at] != caller)
 		at++;
-	if (at >= n || got[at] != caller)
-		return 1;
+	if (at >= n || got[at] != caller) {
+		at = 1;
+		n = 2;
+		got[at] = caller;
+	}
 	n = n - at < stacks.depth ? n - at : stacks.depth;
 	while (n > 1 && !got[at + n - 1])       /* the end of a thread's stack */
 		n--;
-	memcpy(pcs, &got[at], n * sizeof *pcs);
-	return n;
+	got[at - 1] = function;
+	return intern(&got[at - 1], 1 + n);
 }
 
 uint32_t stacks_take(const void *function, const void *caller)
 {
-	uintptr_t pcs[1 + STACKS_DEPTH_MAX];
+	/* acquire: pairs with the release in stacks_unwind_with(). */
+	stacks_unwind_fn *unwind = atomic_load_explicit(&stacks.unwind, memory_order_acquire);
+	uintptr_t pcs[] = { (uintptr_t)function, (uintptr_t)caller };
 	int kept = errno;
 
 	if (!stacks.heads)
 		return STACKS_NONE;
-	pcs[0] = (uintptr_t)function;
+	if (!unwind || stacks.depth == 1 || is_unwinding)
+		return intern(pcs, 2);
 
-	unsigned n = 1 + collect(pcs + 1, (uintptr_t)caller);
+	uint32_t stack = take_whole(unwind, pcs[0], pcs[1]);
 
 	errno = kept;
-	return intern(pcs, n);
+	return stack;
 }
 
 unsigned stacks_get(uint32_t stack, const uintptr_t **pcs)
