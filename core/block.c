@@ -24,7 +24,8 @@ bool block_find(const void *p, struct block *b)
 	if (!b->class)
 		return false;
 	b->span = heap_span(at);
-	b->usable = b->class == SIZECLASS_LARGE ? large_usable(b->span) : b->span->slot_bytes;
+	b->usable = b->class == SIZECLASS_LARGE ? large_usable(b->span)
+	                                        : b->span->slot_bytes - heap.record_bytes;
 	return true;
 }
 
@@ -50,9 +51,9 @@ bool block_fits(const struct block *b, size_t nbytes, size_t align)
 		return true;
 	if (nbytes > b->usable)
 		return false;
-	if (nbytes > SIZECLASS_MAX || align > PAGE_BYTES)
+	if (nbytes > SIZECLASS_MAX - heap.record_bytes || align > PAGE_BYTES)
 		return b->class == SIZECLASS_LARGE && b->usable == large_round(nbytes);
-	return b->class == sizeclass_aligned(heap.classes, nbytes, align);
+	return b->class == sizeclass_aligned(heap.classes, nbytes + heap.record_bytes, align);
 }
 
 /* The start of the slot or large block around `p`, in `s`, which may be the record of what was

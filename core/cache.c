@@ -184,15 +184,10 @@ static struct cache *adopt_or_make(void)
 	return k;
 }
 
-static bool has_hot_path(void)
-{
-	return heap.granule_shift == sizeclass_set16.granule_shift;
-}
-
 /* The magazines this mode uses. */
 static struct magazines **hand(void)
 {
-	return has_hot_path() ? &cache_tls.mags : &cache_tls.cold_mags;
+	return heap_has_hot_path() ? &cache_tls.mags : &cache_tls.cold_mags;
 }
 
 /* A cache for the calling thread, if it may have one. Returns its magazines, in hand, or the
@@ -328,7 +323,9 @@ void *cache_alloc_slow(struct magazines *m, size_t nbytes, const void *caller)
 {
 	if (!cache_is_started())
 		return NULL;
-	if (!has_hot_path())
+	if (heap.record_bytes)
+		return NULL;                    /* the caller's: it knows who asks */
+	if (!heap_has_hot_path())
 		m = cache_enter(hand());
 	return alloc_in_hand(m, sizeclass_of_in(heap.classes, nbytes), caller);
 }

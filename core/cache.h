@@ -91,7 +91,8 @@ HOT void cache_leave(struct magazines **hand, struct magazines *m)
 }
 
 /* The slow halves: the magazines `m` in hand are the dummy, or empty (full, for free). They put
- * them back. `caller` is where the program called from. ctx: alloc */
+ * them back. `caller` is where the program called from. Where blocks have records, allocating
+ * returns NULL: cache_alloc_class() makes them. ctx: alloc */
 SLOW void *cache_alloc_slow(struct magazines *m, size_t nbytes, const void *caller);
 SLOW void cache_free_slow(struct magazines *m, class_idx c, void *p, const void *caller);
 

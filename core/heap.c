@@ -144,10 +144,13 @@ static bool leave_first_tables(void)
 
 bool heap_init(void)
 {
-	bool is_min8 = knobs.min_align == KNOB_MIN_ALIGN_8;
+	bool has_records = knobs.mode == KNOB_MODE_LEAKS;
+	/* With a record behind it, a block of 32 bytes would not be aligned to 16. */
+	bool is_min8 = knobs.min_align == KNOB_MIN_ALIGN_8 && !has_records;
 
 	heap.classes = is_min8 ? &sizeclass_set8 : &sizeclass_set16;
 	heap.granule_shift = heap.classes->granule_shift;
+	heap.record_bytes = has_records ? RECORD_BYTES : 0;
 	/* The records first: close to the libraries, they share pages of the kernel's page tables. */
 	/* relaxed: there is one thread. */
 	if (!atomic_load_explicit(&heap.page_class, memory_order_relaxed) && !make_first_tables())
@@ -257,7 +260,7 @@ static bool grow_by(size_t nbytes)
 	pages_grow(&heap.pages, (page_idx)(nbytes >> PAGE_SHIFT));
 	/* release, both: the tables cover it. Pairs with heap_contains() and cache_find(). */
 	atomic_store_explicit(&heap.nbytes, old + nbytes, memory_order_release);
-	if (heap.granule_shift == sizeclass_set16.granule_shift)
+	if (heap_has_hot_path())
 		atomic_store_explicit(&heap.hot_granules, (old + nbytes) >> heap.granule_shift,
 		                      memory_order_release);
 	return true;

@@ -20,6 +20,8 @@
 #include "core/sizeclass.h"
 #include "core/span.h"
 
+#define RECORD_BYTES 8                          /* see record.h */
+
 struct heap {
 	/* Constant after heap_init(), but for the counts, which grow, and for the tables that move once,
 	 * before the counts pass what the first ones cover: any thread reads, no lock. Entries are
@@ -36,6 +38,7 @@ struct heap {
 	_Atomic bool has_moved;                 /* the tables are the large ones */
 	const struct sizeclass_set *classes;
 	unsigned granule_shift;
+	unsigned record_bytes;                  /* at the end of each slot (record.h); 0: none */
 
 	/* LOCK_PAGES. */
 	_Alignas(CACHE_LINE) struct lock lock;
@@ -50,12 +53,19 @@ struct heap {
 
 extern struct heap heap;
 
-/* Reserves address space; reads no knob but min_align. False: none to be had. ctx: init */
+/* Reserves address space; reads no knob but min_align and mode. False: none to be had. ctx: init */
 bool heap_init(void);
 
 /* Gives up the addresses that the heap and its tables do not use yet, for a program that limits its
  * own address space: from now on they are mapped as needed. ctx: any */
 void heap_unreserve(void);
+
+/* Does the hot path serve this mode? Where it does not, its magazines and granules stay empty.
+ * ctx: any, after heap_init() */
+static inline bool heap_has_hot_path(void)
+{
+	return heap.granule_shift == sizeclass_set16.granule_shift && !heap.record_bytes;
+}
 
 /* Pages of the heap, taken. */
 struct run {

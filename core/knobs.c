@@ -16,7 +16,7 @@
 #define PREFIX "SPANGC_"
 #define SHOWN_BYTES 64                          /* of a value, in a message */
 
-enum knob_kind { ENUM, FLAG, SIZE, TIME, PATH, LATER };
+enum knob_kind { ENUM, FLAG, SIZE, TIME, COUNT, PATH, FILE, LATER };
 
 struct knob_row {
 	const char *name;                       /* after PREFIX */
@@ -130,25 +130,43 @@ static bool parse_time(const char *s, const char *words, uint64_t *value)
 	return n == 0 && !*rest;
 }
 
-/* There is one variable of this kind. Programs overwrite their environment: hence a copy. */
-static bool parse_path(const char *s, const char *words, uint64_t *value)
+/* `values` is "DEFAULT LOWEST-HIGHEST". */
+static bool parse_count(const char *s, const char *values, uint64_t *value)
 {
-	static char path[KNOB_PATH_BYTES];
+	const char *range = values + word_length(values) + 1, *rest;
+	uint64_t n, lowest, highest;
+
+	if (!parse_digits(range, &range, &lowest) || !parse_digits(range + 1, &range, &highest)
+	    || !parse_digits(s, &rest, &n) || *rest || n < lowest || n > highest)
+		return false;
+	*value = n;
+	return true;
+}
+
+/* There is one variable of each kind. Programs overwrite their environment: hence a copy. */
+static bool parse_path(const struct knob_row *row, const char *s, uint64_t *value)
+{
+	static char path[KNOB_PATH_BYTES], file[KNOB_PATH_BYTES];
+	char *copy = row->kind == FILE ? file : path;
 
 	*value = 0;
-	if (!strcmp(s, words))
+	if (!strcmp(s, row->values))
 		return true;
-	if (!report_file_is_pattern(s))
+	if (row->kind == PATH && !report_file_is_pattern(s))
 		return false;
-	memcpy(path, s, strlen(s) + 1);
-	*value = (uintptr_t)path;
+	if (!*s || strlen(s) >= KNOB_PATH_BYTES)
+		return false;
+	memcpy(copy, s, strlen(s) + 1);
+	*value = (uintptr_t)copy;
 	return true;
 }
 
 static bool parse(const struct knob_row *row, const char *s, uint64_t *value)
 {
-	if (row->kind == PATH)
-		return parse_path(s, row->values, value);
+	if (row->kind == PATH || row->kind == FILE)
+		return parse_path(row, s, value);
+	if (row->kind == COUNT)
+		return parse_count(s, row->values, value);
 	if (row->kind == SIZE)
 		return parse_size(s, value);
 	if (row->kind == TIME)
@@ -179,6 +197,13 @@ static void say_bad_value(const struct knob_row *row, const char *setting, size_
 		break;
 	case PATH:
 		text_str(&t, "must be stderr or a path, % only in %p %e %n %%");
+		break;
+	case FILE:
+		text_str(&t, "must be none or a path");
+		break;
+	case COUNT:
+		text_str(&t, "must be a number in ");
+		text_str(&t, row->values + word_length(row->values) + 1);
 		break;
 	default:
 		text_str(&t, "must be one of ");
@@ -237,15 +262,12 @@ static void apply(const struct knob_row *row, const char *setting, size_t name_l
 		say_bad_value(row, setting, name_len);
 }
 
-/* The other modes are words of the interface, but this version has no collector. */
+/* A word of the interface, but this version has no collector. */
 static void settle_mode(void)
 {
-	static const char *const names[] = { "malloc", "leaks", "gc" };
-
-	if (knobs.mode == KNOB_MODE_MALLOC)
+	if (knobs.mode != KNOB_MODE_GC)
 		return;
-	report_line(PREFIX "MODE=", names[knobs.mode], ": this version has only malloc; ",
-	            "using malloc", NULL);
+	report_line(PREFIX "MODE=gc: this version has malloc and leaks; using malloc", NULL);
 	knobs.mode = KNOB_MODE_MALLOC;
 }
 

@@ -12,6 +12,12 @@
 #define META_BLOCK_BYTES KIB(256)               /* asked from the kernel at a time */
 #define TABLE_STEP_BYTES KIB(64)
 
+/* At the front of each; never unmapped. */
+struct meta_block {
+	struct meta_block *next;
+	size_t nbytes;
+};
+
 static struct {
 	struct lock lock;
 
@@ -19,6 +25,7 @@ static struct {
 	uintptr_t next, end;
 
 	/* Any thread, atomic. */
+	struct meta_block *_Atomic blocks;
 	_Atomic size_t nbytes;
 } meta = { .lock = LOCK_INIT(LOCK_META) };
 
@@ -28,17 +35,22 @@ static void count_bytes(size_t nbytes)
 	atomic_fetch_add_explicit(&meta.nbytes, nbytes, memory_order_relaxed);
 }
 
-static bool more(size_t nbytes)
+static bool more(size_t nbytes, size_t alignment)
 {
-	size_t block = nbytes > META_BLOCK_BYTES ? align_up(nbytes, OS_PAGE_BYTES)
-	                                         : META_BLOCK_BYTES;
-	void *p = os_map(block);
+	size_t most = nbytes + alignment + sizeof(struct meta_block);
+	size_t block = most > META_BLOCK_BYTES ? align_up(most, OS_PAGE_BYTES) : META_BLOCK_BYTES;
+	struct meta_block *b = os_map(block);
 
-	if (!p)
+	if (!b)
 		return false;
-	os_name((uintptr_t)p, block, "spangc records");
-	meta.next = (uintptr_t)p;
-	meta.end = meta.next + block;
+	os_name((uintptr_t)b, block, "spangc records");
+	b->nbytes = block;
+	/* relaxed: only the holder of the lock writes it. */
+	b->next = atomic_load_explicit(&meta.blocks, memory_order_relaxed);
+	/* release: meta_visit_blocks() finds the block complete. */
+	atomic_store_explicit(&meta.blocks, b, memory_order_release);
+	meta.next = align_up((uintptr_t)(b + 1), alignment);
+	meta.end = (uintptr_t)b + block;
 	count_bytes(block);
 	return true;
 }
@@ -49,12 +61,21 @@ void *meta_alloc(size_t nbytes, size_t alignment)
 
 	lock_take(&meta.lock);
 	meta.next = align_up(meta.next, alignment);
-	if ((meta.next < meta.end && meta.end - meta.next >= nbytes) || more(nbytes)) {
+	if ((meta.next < meta.end && meta.end - meta.next >= nbytes) || more(nbytes, alignment)) {
 		p = (void *)meta.next;
 		meta.next += nbytes;
 	}
 	lock_drop(&meta.lock);
 	return p;
+}
+
+void meta_visit_blocks(void (*fn)(uintptr_t from, uintptr_t to, void *arg), void *arg)
+{
+	/* acquire: pairs with the release in more(). */
+	struct meta_block *b = atomic_load_explicit(&meta.blocks, memory_order_acquire);
+
+	for (; b; b = b->next)
+		fn((uintptr_t)b, (uintptr_t)b + b->nbytes, arg);
 }
 
 void meta_table_init(struct meta_table *t, struct os_region *space, size_t nbytes)

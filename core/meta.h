@@ -13,6 +13,9 @@
  * ctx: alloc, signals blocked; takes LOCK_META */
 void *meta_alloc(size_t nbytes, size_t alignment);
 
+/* Shows the blocks that records come from. No lock. ctx: any */
+void meta_visit_blocks(void (*fn)(uintptr_t from, uintptr_t to, void *arg), void *arg);
+
 /* An array that grows with the heap. */
 struct meta_table {
 	struct os_region region;

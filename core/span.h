@@ -52,8 +52,14 @@ struct span {
 	                                         * large.c stops at MOVED_MAX in all */
 	uint32_t  sweepgen;                     /* the collector's; 0 without one */
 
-	/* Owner's lock. */
-	_Alignas(CACHE_LINE) uint64_t free[SIZECLASS_MAX_WORDS];
+	/* Owner's lock; `record` the block's holder. */
+	_Alignas(CACHE_LINE) union {
+		uint64_t free[SIZECLASS_MAX_WORDS];
+		struct {                        /* of a large span; see record.h */
+			uint64_t word;
+			uint64_t nbytes;        /* asked for */
+		} record;
+	};
 
 	/* Any thread, atomic. On lines of their own: strangers must not slow the owner. */
 	_Alignas(CACHE_LINE) _Atomic uint64_t freed_remote[SIZECLASS_MAX_WORDS];

@@ -211,15 +211,15 @@ static __attribute__((constructor)) void keep_stderr(void)
 {
 	struct stat now;
 
-	if (!cache_is_started() || !knobs.stats || fstat(STDERR_FILENO, &now))
+	if (!cache_is_started() || (!knobs.stats && knobs.mode == KNOB_MODE_MALLOC)
+	    || fstat(STDERR_FILENO, &now))
 		return;
 	kept.fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
 	kept.dev = now.st_dev;
 	kept.ino = now.st_ino;
 }
 
-/* -1: there is none any more. */
-static int find_stderr(void)
+int info_stderr(void)
 {
 	if (fcntl(STDERR_FILENO, F_GETFD) >= 0)
 		return STDERR_FILENO;
@@ -228,7 +228,7 @@ static int find_stderr(void)
 
 void info_print(void)
 {
-	int fallback = find_stderr(), fd = report_file_open(fallback);
+	int fallback = info_stderr(), fd = report_file_open(fallback);
 
 	if (fd >= 0)
 		print(fd);

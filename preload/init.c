@@ -10,6 +10,7 @@
  * allocations came before the constructor found the reason, the heap exists; its blocks stay
  * valid and can be freed here, and no new ones are made.
  */
+#include "preload/leaks.h"
 #include "preload/preload.h"
 
 #include "core/cache.h"
@@ -107,6 +108,7 @@ static void stand_down(const char *why)
 
 static void fork_child(void)
 {
+	exits_fork_child();
 	cache_fork_child();
 	scavenge_fork_child();
 	threads_fork_child();
@@ -134,6 +136,8 @@ static bool start_heap(void)
 		is_said = true;
 		return false;
 	}
+	if (leaks_are_on())
+		leaks_start();
 	hooks.thread_attached = threads_attached;
 	hooks.start_helper = threads_start_helper;
 	cache_init();
@@ -193,11 +197,25 @@ void init_find_dlopen(void)
 	*(void **)&next.dlopen = find(RTLD_NEXT, "dlopen");
 }
 
+void *init_find_next(const char *name)
+{
+	return find(RTLD_NEXT, name);
+}
+
+void *init_find_in(const char *library, const char *name)
+{
+	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+
+	return handle ? find(handle, name) : NULL;
+}
+
 static __attribute__((constructor)) void constructor(void)
 {
 	start_once();
 	if (!start.stands_down)
 		check_takeover();
+	if (leaks_are_on() && !start.stands_down)
+		leaks_start_looking();
 }
 
 static __attribute__((destructor)) void destructor(void)

@@ -13,14 +13,31 @@
 #include "core/heap.h"
 #include "core/large.h"
 #include "core/scavenge.h"
+#include "preload/leaks.h"
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Addresses that stay ours if the program defines the names too. */
 #define own(name) \
 	extern __typeof__(name) own_##name __attribute__((alias(#name), visibility("hidden"), copy(name)))
+
+own(malloc);
+own(free);
+own(calloc);
+own(realloc);
+own(reallocarray);
+own(memalign);
+own(aligned_alloc);
+own(posix_memalign);
+own(valloc);
+own(pvalloc);
+own(malloc_usable_size);
+own(spangc_malloc_noscan);
+
+#define CALLER __builtin_return_address(0)
 
 #define also(name) __attribute__((alias(#name), visibility("default"), copy(name)))
 
@@ -30,25 +47,31 @@ static COLD void *no_memory(void)
 	return NULL;
 }
 
-/* No slot: no memory, or the library stands down. */
-static COLD void *malloc_elsewhere(size_t nbytes)
+/* No slot: no memory, or blocks have records, or the library stands down. */
+static COLD void *malloc_elsewhere(size_t nbytes, const void *caller)
 {
-	return next.malloc ? next.malloc(nbytes) : no_memory();
+	void *p = NULL;
+
+	if (leaks_are_on() && cache_is_started())
+		p = leaks_alloc(1, nbytes, own_malloc, caller);
+	else if (next.malloc)
+		return next.malloc(nbytes);
+	return p ? p : no_memory();
 }
 
 static SLOW void *malloc_slow(struct magazines *m, size_t nbytes, const void *caller)
 {
 	void *p = cache_alloc_slow(m, nbytes, caller);
 
-	return likely(p != NULL) ? p : malloc_elsewhere(nbytes);
+	return likely(p != NULL) ? p : malloc_elsewhere(nbytes, caller);
 }
 
 static COLD void *malloc_large(size_t nbytes, const void *caller)
 {
 	if (nbytes > PTRDIFF_MAX)
 		return no_memory();
-	if (!cache_is_started())
-		return malloc_elsewhere(nbytes);
+	if (!cache_is_started() || leaks_are_on())
+		return malloc_elsewhere(nbytes, caller);
 
 	void *p = large_alloc(nbytes, 1);
 
@@ -60,7 +83,7 @@ static COLD void *malloc_large(size_t nbytes, const void *caller)
 static SLOW void *malloc_middle(size_t nbytes)
 {
 	if (unlikely(nbytes > SIZECLASS_MAX))
-		return malloc_large(nbytes, __builtin_return_address(0));
+		return malloc_large(nbytes, CALLER);
 	return cache_alloc_or(sizeclass_of(nbytes), nbytes, malloc_slow);
 }
 
@@ -76,12 +99,24 @@ EXPORT void free(void *p)
 	cache_free(p);
 }
 
+/* As malloc_elsewhere(). */
+static COLD void *calloc_elsewhere(size_t nbytes, const void *caller)
+{
+	void *p = NULL;
+
+	if (leaks_are_on() && cache_is_started())
+		p = leaks_calloc(nbytes, own_calloc, caller);
+	else if (next.calloc)
+		return next.calloc(nbytes, 1);
+	return p ? p : no_memory();
+}
+
 static COLD void *calloc_large(size_t nbytes, const void *caller)
 {
 	if (nbytes > PTRDIFF_MAX)
 		return no_memory();
-	if (!cache_is_started())
-		return next.calloc ? next.calloc(nbytes, 1) : no_memory();
+	if (!cache_is_started() || leaks_are_on())
+		return calloc_elsewhere(nbytes, caller);
 
 	void *p = large_calloc(nbytes);
 
@@ -96,12 +131,12 @@ EXPORT void *calloc(size_t n, size_t size)
 	if (unlikely(__builtin_mul_overflow(n, size, &nbytes)))
 		return no_memory();
 	if (unlikely(nbytes > SIZECLASS_MAX))
-		return calloc_large(nbytes, __builtin_return_address(0));
+		return calloc_large(nbytes, CALLER);
 
 	void *p = cache_alloc(nbytes);
 
 	if (unlikely(!p))
-		return next.calloc ? next.calloc(n, size) : no_memory();
+		return calloc_elsewhere(nbytes, CALLER);
 	return memset(p, 0, nbytes);
 }
 
@@ -118,7 +153,17 @@ static void *move(void *p, const struct block *b, size_t nbytes)
 	return to;
 }
 
-static void *resize(void *p, size_t nbytes, const char *call, const void *caller)
+/* In mode leaks; `function` is realloc or a relative. */
+static COLD void *resize_noted(void *p, const struct block *b, size_t nbytes, const void *function,
+                               const void *caller)
+{
+	void *to = leaks_resize(p, b, nbytes, function, caller);
+
+	return to ? to : no_memory();
+}
+
+static void *resize(void *p, size_t nbytes, const void *function, const char *call,
+                    const void *caller)
 {
 	struct block b;
 
@@ -132,6 +177,8 @@ static void *resize(void *p, size_t nbytes, const char *call, const void *caller
 		cache_free_block(p, b.class, call, caller);
 		return NULL;
 	}
+	if (unlikely(leaks_are_on()))
+		return resize_noted(p, &b, nbytes, function, caller);
 	if (block_keeps(&b, nbytes))
 		return p;
 	if (b.class != SIZECLASS_LARGE || nbytes <= SIZECLASS_MAX)
@@ -145,17 +192,28 @@ static void *resize(void *p, size_t nbytes, const char *call, const void *caller
 	return to ? to : no_memory();
 }
 
+/* malloc() under another name. */
+static void *malloc_as(size_t nbytes, const void *function, const void *caller)
+{
+	if (likely(!leaks_are_on()))
+		return malloc(nbytes);
+
+	void *p = leaks_alloc(1, nbytes, function, caller);
+
+	return p ? p : no_memory();
+}
+
 EXPORT void *realloc(void *p, size_t nbytes)
 {
 	if (unlikely(!p))
-		return malloc(nbytes);
+		return malloc_as(nbytes, own_realloc, CALLER);
 
 	size_t usable = cache_slot_bytes(p);
 
 	/* Half of all calls of programs that grow something: block_keeps() for slots. */
 	if (likely(nbytes <= usable && nbytes > usable / 2))
 		return p;
-	return resize(p, nbytes, "realloc", __builtin_return_address(0));
+	return resize(p, nbytes, own_realloc, "realloc", CALLER);
 }
 
 EXPORT void *reallocarray(void *p, size_t n, size_t size)
@@ -164,14 +222,18 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size)
 
 	if (__builtin_mul_overflow(n, size, &nbytes))
 		return no_memory();
-	return p ? resize(p, nbytes, "reallocarray", __builtin_return_address(0)) : malloc(nbytes);
+	if (!p)
+		return malloc_as(nbytes, own_reallocarray, CALLER);
+	return resize(p, nbytes, own_reallocarray, "reallocarray", CALLER);
 }
 
 /* `align` is a power of two. NULL: no memory; errno as it was. */
-static void *alloc_aligned(size_t align, size_t nbytes)
+static void *alloc_aligned(size_t align, size_t nbytes, const void *function, const void *caller)
 {
 	if (nbytes > PTRDIFF_MAX || align > PTRDIFF_MAX || !cache_is_started())
 		return next.memalign ? next.memalign(align, nbytes) : NULL;
+	if (leaks_are_on())
+		return leaks_alloc(align, nbytes, function, caller);
 	if (nbytes <= SIZECLASS_MAX && align <= PAGE_BYTES) {
 		class_idx c = sizeclass_aligned(heap.classes, nbytes, align);
 
@@ -181,7 +243,7 @@ static void *alloc_aligned(size_t align, size_t nbytes)
 	return large_alloc(nbytes ? nbytes : 1, align);
 }
 
-EXPORT void *memalign(size_t align, size_t nbytes)
+static void *memalign_as(size_t align, size_t nbytes, const void *function, const void *caller)
 {
 	if (align > SIZE_MAX / 2 + 1) {
 		errno = EINVAL;
@@ -190,9 +252,14 @@ EXPORT void *memalign(size_t align, size_t nbytes)
 	if (!is_power_of_two(align))
 		align = align ? (size_t)1 << (64 - __builtin_clzl(align)) : 1;
 
-	void *p = alloc_aligned(align, nbytes);
+	void *p = alloc_aligned(align, nbytes, function, caller);
 
 	return p ? p : no_memory();
+}
+
+EXPORT void *memalign(size_t align, size_t nbytes)
+{
+	return memalign_as(align, nbytes, own_memalign, CALLER);
 }
 
 EXPORT void *aligned_alloc(size_t align, size_t nbytes)
@@ -201,7 +268,7 @@ EXPORT void *aligned_alloc(size_t align, size_t nbytes)
 		errno = EINVAL;
 		return NULL;
 	}
-	void *p = alloc_aligned(align, nbytes);
+	void *p = alloc_aligned(align, nbytes, own_aligned_alloc, CALLER);
 
 	return p ? p : no_memory();
 }
@@ -213,7 +280,7 @@ EXPORT int posix_memalign(void **memptr, size_t align, size_t nbytes)
 	if (!is_power_of_two(align) || align % sizeof(void *))
 		return EINVAL;
 
-	void *p = alloc_aligned(align, nbytes);
+	void *p = alloc_aligned(align, nbytes, own_posix_memalign, CALLER);
 
 	errno = kept;
 	if (!p)
@@ -224,7 +291,7 @@ EXPORT int posix_memalign(void **memptr, size_t align, size_t nbytes)
 
 EXPORT void *valloc(size_t nbytes)
 {
-	void *p = alloc_aligned(OS_PAGE_BYTES, nbytes);
+	void *p = alloc_aligned(OS_PAGE_BYTES, nbytes, own_valloc, CALLER);
 
 	return p ? p : no_memory();
 }
@@ -233,7 +300,8 @@ EXPORT void *pvalloc(size_t nbytes)
 {
 	if (nbytes > PTRDIFF_MAX - OS_PAGE_BYTES)
 		return no_memory();
-	return memalign(OS_PAGE_BYTES, nbytes ? align_up(nbytes, OS_PAGE_BYTES) : OS_PAGE_BYTES);
+	return memalign_as(OS_PAGE_BYTES, nbytes ? align_up(nbytes, OS_PAGE_BYTES) : OS_PAGE_BYTES,
+	                   own_pvalloc, CALLER);
 }
 
 /* free() under another name. */
@@ -253,7 +321,7 @@ static void free_as(void *p, const char *call, const void *caller)
 
 EXPORT void cfree(void *p)
 {
-	free_as(p, "cfree", __builtin_return_address(0));
+	free_as(p, "cfree", CALLER);
 }
 
 static void free_checked(void *p, size_t align, size_t nbytes, const char *call,
@@ -261,7 +329,8 @@ static void free_checked(void *p, size_t align, size_t nbytes, const char *call,
 {
 	struct block b;
 
-	if (p && block_find(p, &b) && !block_fits(&b, nbytes, align)) {
+	if (p && block_find(p, &b) && !block_fits(&b, nbytes, align)
+	    && !leaks_asked_for(p, &b, nbytes)) {
 		struct misuse_detail d = { .block_bytes = b.usable, .given_bytes = nbytes };
 
 		report_misuse(MISUSE_SIZE_MISMATCH, p, call, &d);
@@ -272,12 +341,12 @@ static void free_checked(void *p, size_t align, size_t nbytes, const char *call,
 
 EXPORT void free_sized(void *p, size_t nbytes)
 {
-	free_checked(p, 1, nbytes, "free_sized", __builtin_return_address(0));
+	free_checked(p, 1, nbytes, "free_sized", CALLER);
 }
 
 EXPORT void free_aligned_sized(void *p, size_t align, size_t nbytes)
 {
-	free_checked(p, align, nbytes, "free_aligned_sized", __builtin_return_address(0));
+	free_checked(p, align, nbytes, "free_aligned_sized", CALLER);
 }
 
 EXPORT size_t malloc_usable_size(void *p)
@@ -316,7 +385,10 @@ EXPORT void *spangc_malloc_noscan(size_t nbytes)
 	if (nbytes > SIZECLASS_MAX || !cache_is_started())
 		return malloc(nbytes);
 
-	void *p = cache_alloc_class(sizeclass_noscan(sizeclass_of_in(heap.classes, nbytes)));
+	void *p = leaks_are_on()
+	                  ? leaks_alloc_noscan(nbytes, own_spangc_malloc_noscan, CALLER)
+	                  : cache_alloc_class(
+	                            sizeclass_noscan(sizeclass_of_in(heap.classes, nbytes)));
 
 	return p ? p : no_memory();
 }
@@ -331,16 +403,6 @@ also(pvalloc) void *__libc_pvalloc(size_t nbytes);
 also(reallocarray) void *__libc_reallocarray(void *p, size_t n, size_t size);
 also(mallopt) int __libc_mallopt(int param, int value);
 also(posix_memalign) int __posix_memalign(void **memptr, size_t align, size_t nbytes);
-
-own(malloc);
-own(free);
-own(calloc);
-own(realloc);
-own(memalign);
-own(aligned_alloc);
-own(posix_memalign);
-own(valloc);
-own(malloc_usable_size);
 
 /* The names as the loader resolves them: to the compiler unrelated to the functions above. */
 #define family(name) { (const void *)own_##name, found_##name }

@@ -33,6 +33,12 @@ extern const struct own_function malloc_family[];
 /* Fills next.dlopen. ctx: any */
 void init_find_dlopen(void);
 
+/* The function that ours stands in front of. ctx: any but alloc */
+void *init_find_next(const char *name);
+
+/* A function of a library that is loaded for it, and stays; NULL: there is none. ctx: constructor */
+void *init_find_in(const char *library, const char *name);
+
 /* The helper thread. Stopping says whether there was one. ctx: any */
 bool threads_start_helper(const void *caller);
 bool threads_stop_helper(void);
@@ -42,5 +48,23 @@ void threads_fork_child(void);
 
 /* Prints what SPANGC_STATS=1 promises. ctx: exit */
 void info_print(void);
+
+/* stderr, as it is or as it was at the start; -1: there is none any more. ctx: any */
+int info_stderr(void);
+
+/* The ends of the process in mode leaks. ctx: constructor; fork child */
+void exits_start(void);
+void exits_fork_child(void);
+
+/* A report now: bytes leaked, or 0. ctx: any */
+uint64_t exits_report_now(void);
+
+/* The report that would come at exit comes now, and not again; the status to end with. ctx: any */
+int exits_finish(int status);
+
+/* What is installed where the program wants `new`; and what the program sees of what is. ctx: any */
+struct sigaction;
+const struct sigaction *exits_replace(int signo, const struct sigaction *new);
+void exits_hide(struct sigaction *old);
 
 #endif

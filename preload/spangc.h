@@ -62,6 +62,20 @@ SPANGC_API size_t spangc_stats_get(struct spangc_stats *out, size_t nbytes);
  * forget the promise, which costs time and is never wrong. */
 SPANGC_API void *spangc_malloc_noscan(size_t nbytes);
 
+/* The rest does something in mode leaks (SPANGC_MODE=leaks) only. */
+
+/* Looks for leaks now and writes a report as at exit. Returns the bytes leaked: 0 if there are none
+ * (blocks of 0 bytes count as 1 if there is nothing else). */
+SPANGC_API size_t spangc_leak_report(void);
+
+/* The block at p, and what it leads to, is no leak. p is what malloc returned. realloc forgets. */
+SPANGC_API void spangc_ignore(const void *p);
+
+/* [p, p + nbytes) may hold pointers to blocks, wherever it is; the same range no longer. Static
+ * data, stacks and the program's own mappings are looked at anyway. */
+SPANGC_API void spangc_add_roots(const void *p, size_t nbytes);
+SPANGC_API void spangc_remove_roots(const void *p, size_t nbytes);
+
 #ifdef __cplusplus
 }
 #endif

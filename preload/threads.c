@@ -1,4 +1,7 @@
-/* threads.c: threads' ends, and the helper thread.
+/* threads.c: threads' beginnings and ends, and the helper thread.
+ *
+ * In the modes that stop threads a new one tells scan/threads.c where its stack is, before it runs
+ * what it was made for.
  *
  * Reached from core through hooks: a thread got a cache (its end must be seen), free memory waits
  * (a helper is worth its while). The helper is a thread of libc's, so that setuid() and the like
@@ -11,6 +14,8 @@
 #include "core/cache.h"
 #include "core/lock.h"
 #include "core/scavenge.h"
+#include "scan/roots.h"
+#include "scan/threads.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -45,6 +50,62 @@ static void thread_ends(void *round)
 		pthread_setspecific(key, (void *)(n + 1));
 	else
 		cache_detach();
+}
+
+/* Out of the frame of begin(), which is left for good. */
+static __attribute__((noinline)) struct scan_job announce(struct scan_thread *t)
+{
+	uintptr_t base = 0;
+	size_t nbytes = 0;
+	pthread_attr_t attr;
+
+	if (!pthread_getattr_np(pthread_self(), &attr)) {
+		void *lowest;
+
+		if (!pthread_attr_getstack(&attr, &lowest, &nbytes))
+			base = (uintptr_t)lowest;
+		pthread_attr_destroy(&attr);
+	}
+	return scan_thread_begins(t, base, base + nbytes);
+}
+
+static void *begin(void *thread)
+{
+	struct scan_job job = announce(thread);
+
+	return job.start(job.arg);
+}
+
+typedef int create_fn(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
+                      void *arg);
+
+static create_fn *find_create(void)
+{
+	static create_fn *_Atomic found;
+	/* relaxed: everybody finds the same. */
+	create_fn *f = atomic_load_explicit(&found, memory_order_relaxed);
+
+	if (unlikely(!f)) {
+		f = (create_fn *)init_find_next("pthread_create");
+		atomic_store_explicit(&found, f, memory_order_relaxed);
+	}
+	return f;
+}
+
+EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
+                          void *arg)
+{
+	create_fn *create_next = find_create();
+	struct scan_thread *t = scan_threads_is_on() ? scan_thread_plan(start, arg) : NULL;
+
+	if (likely(!t))
+		return create_next(thread, attr, start, arg);
+
+	int error = create_next(thread, attr, begin, t);
+
+	if (error)
+		scan_thread_drop(t);
+	return error;
 }
 
 void threads_attached(void)
@@ -156,4 +217,6 @@ void threads_fork_child(void)
 {
 	lock_reset_after_fork(&helper.lock);
 	helper.is_there = false;
+	scan_threads_fork_child();
+	roots_fork_child();
 }

@@ -184,19 +184,25 @@ Test(knobs, times_that_are_none)
 	}
 }
 
-Test(knobs, the_modes_to_come_are_malloc)
+Test(knobs, the_mode_to_come_is_malloc)
 {
-	const char *rest = "this version has only malloc; using malloc\n";
-	char line[200];
-
-	cr_assert_eq(read_one("SPANGC_MODE=leaks"), 1);
-	sprintf(line, "spangc: SPANGC_MODE=leaks: %s", rest);
-	cr_assert_str_eq(said, line);
-	cr_assert_eq(knobs.mode, KNOB_MODE_MALLOC);
+	expect("SPANGC_MODE=leaks", &knobs.mode, KNOB_MODE_LEAKS);
 	cr_assert_eq(read_one("SPANGC_MODE=gc"), 1);
-	sprintf(line, "spangc: SPANGC_MODE=gc: %s", rest);
-	cr_assert_str_eq(said, line);
+	cr_assert_str_eq(said, "spangc: SPANGC_MODE=gc: this version has malloc and leaks; "
+	                       "using malloc\n");
 	cr_assert_eq(knobs.mode, KNOB_MODE_MALLOC);
+}
+
+Test(knobs, numbers_have_bounds)
+{
+	expect("SPANGC_STACK_DEPTH=1", &knobs.stack_depth, 1);
+	expect("SPANGC_STACK_DEPTH=255", &knobs.stack_depth, 255);
+	expect("SPANGC_EXITCODE=0", &knobs.exitcode, 0);
+	expect_refused("SPANGC_STACK_DEPTH=0", "must be a number in 1-255; using 32");
+	expect_refused("SPANGC_STACK_DEPTH=256", "must be a number in 1-255; using 32");
+	expect_refused("SPANGC_EXITCODE=1x", "must be a number in 0-255; using 0");
+	expect_refused("SPANGC_EXITCODE=", "must be a number in 0-255; using 0");
+	expect_refused("SPANGC_SUPPRESSIONS=", "must be none or a path; using none");
 }
 
 Test(knobs, a_name_to_come_is_not_called_unknown)
@@ -209,7 +215,8 @@ Test(knobs, an_unknown_name_is_told_with_the_known_ones)
 {
 	const char *message = "no such variable; ignored; there are SPANGC_*: MODE MADVISE "
 	                      "RELEASE_DELAY BACKGROUND MIN_ALIGN MEMORY_LIMIT THP MISUSE STATS "
-	                      "REPORT VERIFY";
+	                      "REPORT STACKS STACK_DEPTH SCAN_ALIGN REPORT_FORMAT "
+	                      "SUPPRESSIONS EXITCODE VERIFY";
 
 	expect_refused("SPANGC_STAT=1", message);
 	expect_refused("SPANGC_STATSX=1", message);

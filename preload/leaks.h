@@ -1,0 +1,38 @@
+/* leaks.h: blocks with records: what the malloc family does in mode leaks.
+ *
+ * Each makes a block as its namesake in core does and writes its record. `function` is the exported
+ * function that was called, `caller` where from. NULL: no memory; errno is the caller's to set.
+ */
+#ifndef PRELOAD_LEAKS_H
+#define PRELOAD_LEAKS_H
+
+#include "core/block.h"
+#include "core/heap.h"
+
+/* Do blocks have records? False before the first allocation. ctx: any, signal */
+static inline bool leaks_are_on(void)
+{
+	return heap.record_bytes;
+}
+
+/* `align` is a power of two. ctx: alloc */
+COLD void *leaks_alloc(size_t align, size_t nbytes, const void *function, const void *caller);
+COLD void *leaks_calloc(size_t nbytes, const void *function, const void *caller);
+COLD void *leaks_alloc_noscan(size_t nbytes, const void *function, const void *caller);
+
+/* The allocated block p, which is `b`, is made to hold nbytes > 0. NULL: nothing has changed.
+ * ctx: alloc */
+COLD void *leaks_resize(void *p, const struct block *b, size_t nbytes, const void *function,
+                        const void *caller);
+
+/* Above 0: blocks that the thread makes are to be ignored. */
+extern _Thread_local unsigned leaks_ignored;
+
+/* Was the allocated block p, which is `b`, asked for with nbytes, as far as is known? ctx: any */
+bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes);
+
+/* Once in mode leaks: with the heap; and when the loader can load an unwinder. ctx: init */
+void leaks_start(void);
+void leaks_start_looking(void);
+
+#endif

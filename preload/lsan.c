@@ -1,0 +1,101 @@
+/* lsan.c: what a program may say to the leak finder: spangc.h's names and LeakSanitizer's.
+ *
+ * In mode malloc all of them do nothing. Where the library stands down for a sanitizer that brings
+ * LeakSanitizer's names itself, they go there.
+ */
+#include "preload/leaks.h"
+#include "preload/preload.h"
+
+#include "core/knobs.h"
+#include "core/record.h"
+#include "scan/roots.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The sanitizer's function of that name, if there is one behind ours; else `type` 0. */
+#define forward(type, name, parameters, arguments)                                             \
+	do {                                                                                   \
+		type (*f) parameters = leaks_are_on() ? NULL : init_find_next(#name);          \
+		if (f)                                                                         \
+			return f arguments;                                                    \
+	} while (0)
+
+EXPORT size_t spangc_leak_report(void)
+{
+	return leaks_are_on() ? exits_report_now() : 0;
+}
+
+EXPORT void spangc_ignore(const void *p)
+{
+	struct block b;
+
+	if (!leaks_are_on() || !p || !block_find(p, &b))
+		return;
+
+	struct record r = record_get(p, &b);
+
+	r.is_ignored = true;
+	record_set(p, &b, r);
+}
+
+EXPORT void spangc_add_roots(const void *p, size_t nbytes)
+{
+	if (leaks_are_on())
+		roots_add(p, nbytes);
+}
+
+EXPORT void spangc_remove_roots(const void *p, size_t nbytes)
+{
+	if (leaks_are_on())
+		roots_remove(p, nbytes);
+}
+
+EXPORT void __lsan_do_leak_check(void)
+{
+	forward(void, __lsan_do_leak_check, (void), ());
+	if (!leaks_are_on())
+		return;
+
+	int status = exits_finish(0);
+
+	if (status)
+		syscall(SYS_exit_group, status);
+}
+
+EXPORT int __lsan_do_recoverable_leak_check(void)
+{
+	forward(int, __lsan_do_recoverable_leak_check, (void), ());
+	return leaks_are_on() && exits_report_now() > 0;
+}
+
+EXPORT void __lsan_ignore_object(const void *p)
+{
+	forward(void, __lsan_ignore_object, (const void *), (p));
+	spangc_ignore(p);
+}
+
+EXPORT void __lsan_register_root_region(const void *p, size_t nbytes)
+{
+	forward(void, __lsan_register_root_region, (const void *, size_t), (p, nbytes));
+	spangc_add_roots(p, nbytes);
+}
+
+EXPORT void __lsan_unregister_root_region(const void *p, size_t nbytes)
+{
+	forward(void, __lsan_unregister_root_region, (const void *, size_t), (p, nbytes));
+	spangc_remove_roots(p, nbytes);
+}
+
+EXPORT void __lsan_disable(void)
+{
+	forward(void, __lsan_disable, (void), ());
+	leaks_ignored++;
+}
+
+EXPORT void __lsan_enable(void)
+{
+	forward(void, __lsan_enable, (void), ());
+	if (leaks_ignored)
+		leaks_ignored--;
+}

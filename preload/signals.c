@@ -1,0 +1,165 @@
+/* signals.c: masks and handlers as the program sees them, in the modes that stop threads.
+ *
+ *     sigprocmask, pthread_sigmask,      the stop signal is taken out of what gets blocked
+ *     sigsuspend
+ *     sigaction                          out of each handler's mask; a handler for the signal
+ *                                        itself is remembered and not installed
+ *     sigwait, sigwaitinfo,              the signal is nothing that is waited for: it would be
+ *     sigtimedwait, signalfd             taken from the handler
+ *
+ * Masks by the system call itself: it is what libc does, and a handler may call it at any time,
+ * when a symbol can't be looked up. Not wrapped: signal() and its relatives for the stop signal,
+ * which scan_stop() puts right; ppoll, pselect and epoll_pwait, whose mask may block the stop
+ * signal for as long as they wait. Nothing here hides EINTR from a call that a stop interrupted.
+ */
+#include "preload/preload.h"
+
+#include "scan/threads.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define KERNEL_BYTES 8                          /* of a sigset_t */
+
+/* libc's other names for sigaction() and sigsuspend(). */
+extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
+extern int __sigsuspend(const sigset_t *set);
+
+/* Of the stop signal, as the program knows it. */
+static struct sigaction remembered;
+
+static bool is_hidden(const sigset_t *set)
+{
+	return set && scan_threads_is_on() && sigismember(set, scan_threads_signal()) == 1;
+}
+
+/* `set` without the stop signal: itself, or `copy`. */
+static const sigset_t *without(const sigset_t *set, sigset_t *copy)
+{
+	if (likely(!is_hidden(set)))
+		return set;
+	*copy = *set;
+	sigdelset(copy, scan_threads_signal());
+	return copy;
+}
+
+/* libc's own two signals, below SIGRTMIN, stay open, as libc sees to: sigdelset() refuses them. */
+static void leave_libcs_open(sigset_t *set)
+{
+	uint64_t bits;
+
+	memcpy(&bits, set, sizeof bits);
+	bits &= ~(UINT64_C(3) << (SIGRTMIN - 3));
+	memcpy(set, &bits, sizeof bits);
+}
+
+static int change_mask(int how, const sigset_t *set, sigset_t *old)
+{
+	sigset_t copy;
+	int kept = errno, error = 0;
+
+	if (set && how != SIG_UNBLOCK) {
+		copy = *without(set, &copy);
+		leave_libcs_open(&copy);
+		set = &copy;
+	}
+	if (syscall(SYS_rt_sigprocmask, how, set, old, KERNEL_BYTES))
+		error = errno;
+	errno = kept;
+	return error;
+}
+
+EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	return change_mask(how, set, old);
+}
+
+EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	int error = change_mask(how, set, old);
+
+	if (!error)
+		return 0;
+	errno = error;
+	return -1;
+}
+
+EXPORT int sigsuspend(const sigset_t *set)
+{
+	sigset_t copy;
+
+	return __sigsuspend(without(set, &copy));
+}
+
+static int remember(const struct sigaction *new, struct sigaction *old)
+{
+	struct sigaction before = remembered;
+
+	if (new)
+		remembered = *new;
+	if (old)
+		*old = before;
+	return 0;
+}
+
+EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *old)
+{
+	struct sigaction copy;
+
+	if (!scan_threads_is_on())
+		return __sigaction(signo, new, old);
+	if (signo == scan_threads_signal())
+		return remember(new, old);
+	if (new && is_hidden(&new->sa_mask)) {
+		copy = *new;
+		sigdelset(&copy.sa_mask, scan_threads_signal());
+		new = &copy;
+	}
+
+	int result = __sigaction(signo, exits_replace(signo, new), old);
+
+	if (!result && old)
+		exits_hide(old);
+	return result;
+}
+
+/* Looked up when first called, which no handler may: none of these is for handlers. */
+#define next_function(name) \
+	static __typeof__(name) *f; \
+	if (unlikely(!f)) \
+		f = init_find_next(#name)
+
+EXPORT int sigwait(const sigset_t *set, int *signo)
+{
+	sigset_t copy;
+
+	next_function(sigwait);
+	return f(without(set, &copy), signo);
+}
+
+EXPORT int sigwaitinfo(const sigset_t *set, siginfo_t *info)
+{
+	sigset_t copy;
+
+	next_function(sigwaitinfo);
+	return f(without(set, &copy), info);
+}
+
+EXPORT int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *longest)
+{
+	sigset_t copy;
+
+	next_function(sigtimedwait);
+	return f(without(set, &copy), info, longest);
+}
+
+EXPORT int signalfd(int fd, const sigset_t *set, int flags)
+{
+	sigset_t copy;
+
+	return (int)syscall(SYS_signalfd4, fd, without(set, &copy), KERNEL_BYTES, flags);
+}

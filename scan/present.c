@@ -1,0 +1,206 @@
+/* present.c: see present.h.
+ *
+ * Reached from roots.c. /proc/self/pagemap tells which pages are there, so that an address range
+ * that is mostly empty (a heap that is reserved in one piece) is not filled by reading it, and a
+ * page of a private file mapping behind the end of the file, which would be a SIGBUS, is not touched.
+ * Its ioctl (Linux 6.7) passes over what is empty without a look at each page; older kernels are read
+ * page by page. Of shared mappings mincore(2) tells, which counts what another process wrote; a page
+ * of theirs that is swapped out is not seen.
+ */
+#include "scan/present.h"
+
+#include "scan/peek.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define NPAGES 512                              /* looked up at a time */
+#define COPY_BYTES KIB(64)
+#define IS_PRESENT (UINT64_C(1) << 63)
+#define IS_SWAPPED (UINT64_C(1) << 62)
+#define IS_FILE (UINT64_C(1) << 61)             /* or shared */
+
+/* <linux/fs.h> of Linux 6.7. */
+struct pm_region {
+	uint64_t start, end, categories;
+};
+
+struct pm_scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#define PM_SCAN _IOWR('f', 16, struct pm_scan)
+#define PM_FILE 4
+#define PM_PRESENT 8
+#define PM_SWAPPED 16
+#define PM_ZERO 32                              /* the page that all untouched memory shares */
+#define NREGIONS 256
+
+static struct pm_region region[NREGIONS];
+static uint64_t entry[NPAGES];
+static unsigned char is_there[NPAGES];
+static _Alignas(OS_PAGE_BYTES) char copy[COPY_BYTES];
+
+/* Neighbouring pages. */
+struct run {
+	uintptr_t from, to;
+	const char *what;
+	bool is_copied;
+	scan_range_fn *fn;
+	void *arg;
+};
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static void show_copies(uintptr_t from, uintptr_t to, const struct run *r)
+{
+	while (from < to) {
+		size_t wanted = least(to - from, COPY_BYTES), n = peek(copy, from, wanted);
+
+		if (n)
+			r->fn((uintptr_t)copy, (uintptr_t)copy + n, r->what, r->arg);
+		if (n < wanted)
+			return;
+		from += n;
+	}
+}
+
+static void end_run(struct run *r)
+{
+	if (r->from < r->to && r->is_copied)
+		show_copies(r->from, r->to, r);
+	else if (r->from < r->to)
+		r->fn(r->from, r->to, r->what, r->arg);
+	r->from = r->to = 0;
+}
+
+static void take_page(struct run *r, uintptr_t from, uintptr_t to)
+{
+	if (r->to != from) {
+		end_run(r);
+		r->from = from;
+	}
+	r->to = to;
+}
+
+/* False: the kernel does not tell. */
+static bool look_up_private(int fd, uintptr_t page, size_t n, bool is_file)
+{
+	long nbytes = (long)(n * sizeof *entry);
+
+	if (fd < 0 || peek_read(fd, entry, (size_t)nbytes, page * sizeof *entry) != nbytes)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		is_there[i] = (entry[i] & IS_SWAPPED)
+		              || ((entry[i] & IS_PRESENT) && !(is_file && (entry[i] & IS_FILE)));
+	return true;
+}
+
+static bool look_up_shared(uintptr_t page, size_t n)
+{
+	int kept = errno;
+	long error = syscall(SYS_mincore, page << OS_PAGE_SHIFT, n << OS_PAGE_SHIFT, is_there);
+
+	errno = kept;
+	return !error;
+}
+
+static long scan_pagemap(int fd, struct pm_scan *scan)
+{
+	int kept = errno;
+	long n = fd < 0 ? -1 : syscall(SYS_ioctl, fd, PM_SCAN, scan);
+
+	errno = kept;
+	return n;
+}
+
+/* Of a private mapping. False: the kernel has no such call. */
+static bool take_regions(int fd, uintptr_t from, uintptr_t to, bool is_file, struct run *run)
+{
+	struct pm_scan scan = {
+		.size = sizeof scan, .start = align_down(from, OS_PAGE_BYTES),
+		.end = align_up(to, OS_PAGE_BYTES), .vec = (uintptr_t)region, .vec_len = NREGIONS,
+		.category_anyof_mask = PM_PRESENT | PM_SWAPPED,
+		.return_mask = PM_FILE | PM_SWAPPED | PM_ZERO,
+	};
+
+	while (scan.start < scan.end) {
+		long n = scan_pagemap(fd, &scan);
+
+		if (n < 0)
+			return false;
+		for (long i = 0; i < n; i++) {
+			bool is_files = is_file && (region[i].categories & PM_FILE)
+			                && !(region[i].categories & PM_SWAPPED);
+
+			if (!is_files && !(region[i].categories & PM_ZERO))
+				take_page(run, region[i].start < from ? from : region[i].start,
+				          least(region[i].end, to));
+		}
+		if (scan.walk_end <= scan.start)
+			return false;
+		scan.start = scan.walk_end;
+	}
+	return true;
+}
+
+/* If the kernel tells nothing, all pages may be there, and reading them must not fault. */
+static void look_up(const struct mapping *m, int fd, uintptr_t page, size_t n, struct run *run)
+{
+	if (m->is_shared ? look_up_shared(page, n) : look_up_private(fd, page, n, m->inode != 0))
+		return;
+	memset(is_there, 1, n);
+	end_run(run);
+	run->is_copied = true;
+}
+
+static void take_pages(const struct mapping *m, int fd, uintptr_t from, uintptr_t to,
+                       struct run *run)
+{
+	uintptr_t page = from >> OS_PAGE_SHIFT, end = (to + OS_PAGE_BYTES - 1) >> OS_PAGE_SHIFT;
+
+	while (page < end) {
+		size_t n = least(end - page, NPAGES);
+
+		look_up(m, fd, page, n, run);
+		for (size_t i = 0; i < n; i++, page++) {
+			uintptr_t first = page << OS_PAGE_SHIFT;
+
+			if (is_there[i])
+				take_page(run, first < from ? from : first,
+				          least(first + OS_PAGE_BYTES, to));
+		}
+	}
+}
+
+/* As if the kernel were older. */
+static bool has_no_scan;
+
+void present_pretend_no_scan(bool pretended)
+{
+	has_no_scan = pretended;
+}
+
+void present_visit(const struct mapping *m, uintptr_t from, uintptr_t to, bool is_copied,
+                   scan_range_fn *fn, void *arg)
+{
+	struct run run = { .what = *m->name ? m->name : "[anon]", .fn = fn, .arg = arg };
+	int fd = m->is_shared ? -1 : peek_open("/proc/thread-self/pagemap", false);
+
+	run.is_copied = is_copied || m->is_shared;
+	/* It fails at the first call or not at all. */
+	if (m->is_shared || has_no_scan || !take_regions(fd, from, to, m->inode != 0, &run)) {
+		has_no_scan |= !m->is_shared;
+		take_pages(m, fd, from, to, &run);
+	}
+	end_run(&run);
+	if (fd >= 0)
+		peek_close(fd);
+}

@@ -1,0 +1,272 @@
+/* roots.c: see roots.h.
+ *
+ * Reached from the leak finder and the collector while the world is stopped; roots_add() and
+ * roots_remove() from preload. Depends on threads.c, maps.c, present.c and peek.c, and on heap.h
+ * and meta.h for what is ours. LOCK_ROOTS guards what the program added, and is taken with signals
+ * blocked: nobody is stopped while he holds it.
+ *
+ * Our own memory is known by its name ("[anon:spangc ...") and, because kernels may be built without
+ * names, by its addresses.
+ */
+#include "scan/roots.h"
+
+#include "core/heap.h"
+#include "core/lock.h"
+#include "core/meta.h"
+#include "core/sigmask.h"
+#include "scan/maps.h"
+#include "scan/peek.h"
+#include "scan/present.h"
+#include "scan/ranges.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* What the program added, or what is none of its: never unmapped, used again. */
+struct note {
+	struct note *next;
+	uintptr_t from, to;
+	unsigned n;                             /* times added; 0: unused */
+};
+
+static struct {
+	struct lock lock;
+
+	/* The lock; read while the world is stopped. */
+	struct note *added, *excluded;
+} noted = { .lock = LOCK_INIT(LOCK_ROOTS) };
+
+/* Of one visit. */
+struct visit {
+	scan_range_fn *fn;
+	void *arg;
+	struct ranges *outside;                 /* no roots */
+	struct mapping held;                    /* may be what the loader protected */
+	bool has_held;
+	bool is_unsafe;                         /* somebody runs on: mappings may vanish */
+};
+
+static struct ranges no_roots;
+
+static struct note *find_note(struct note *n, uintptr_t from, uintptr_t to)
+{
+	while (n && !(n->n && n->from == from && n->to == to))
+		n = n->next;
+	return n;
+}
+
+static bool add_note(struct note **list, uintptr_t from, uintptr_t to)
+{
+	struct note *n = find_note(*list, from, to);
+
+	for (struct note *free = *list; !n && free; free = free->next)
+		n = free->n ? NULL : free;
+	if (!n) {
+		n = meta_alloc(sizeof *n, sizeof(void *));
+		if (!n)
+			return false;
+		n->next = *list;
+		*list = n;
+	}
+	n->from = from;
+	n->to = to;
+	n->n++;
+	return true;
+}
+
+static void enter(struct sigmask *saved)
+{
+	sigmask_block(saved);
+	lock_take(&noted.lock);
+}
+
+static void leave(const struct sigmask *saved)
+{
+	lock_drop(&noted.lock);
+	sigmask_restore(saved);
+}
+
+bool roots_add(const void *p, size_t nbytes)
+{
+	struct sigmask saved;
+
+	enter(&saved);
+
+	bool is_added = add_note(&noted.added, (uintptr_t)p, (uintptr_t)p + nbytes);
+
+	leave(&saved);
+	return is_added;
+}
+
+bool roots_remove(const void *p, size_t nbytes)
+{
+	struct sigmask saved;
+
+	enter(&saved);
+
+	struct note *n = find_note(noted.added, (uintptr_t)p, (uintptr_t)p + nbytes);
+
+	if (n)
+		n->n--;
+	leave(&saved);
+	return n;
+}
+
+void roots_exclude(uintptr_t from, uintptr_t to)
+{
+	struct sigmask saved;
+
+	enter(&saved);
+	add_note(&noted.excluded, from, to);
+	leave(&saved);
+}
+
+void roots_fork_child(void)
+{
+	lock_reset_after_fork(&noted.lock);
+}
+
+/* A kernel without memory for the list: then somewhat too much is a root. */
+static void exclude(uintptr_t from, uintptr_t to, void *arg)
+{
+	ranges_add(arg, from, to);
+}
+
+static void exclude_table(const struct meta_table *t, struct ranges *r)
+{
+	exclude(t->region.base, t->region.base + t->committed, r);
+}
+
+static void collect_ours(struct ranges *r)
+{
+	/* relaxed: the world is stopped. */
+	exclude(heap.base, heap.base + atomic_load_explicit(&heap.nbytes, memory_order_relaxed), r);
+	exclude_table(&heap.granule_table, r);
+	exclude_table(&heap.class_table, r);
+	exclude_table(&heap.page_table, r);
+	exclude_table(&heap.chunk_table, r);
+	exclude_table(&heap.arena_table, r);
+	meta_visit_blocks(exclude, r);
+	for (const struct note *n = noted.excluded; n; n = n->next)
+		exclude(n->from, n->to, r);
+}
+
+static bool begins_with(const char *text, const char *head)
+{
+	return strncmp(text, head, strlen(head)) == 0;
+}
+
+static bool is_device(const char *name)
+{
+	return (begins_with(name, "/dev/") && !begins_with(name, "/dev/shm/")
+	        && !begins_with(name, "/dev/zero"))
+	       || begins_with(name, "anon_inode:");
+}
+
+static bool is_ours(const char *name)
+{
+	return begins_with(name, "[anon:spangc") || begins_with(name, "[anon_shmem:spangc");
+}
+
+static void show_mapping(struct visit *v, const struct mapping *m)
+{
+	uintptr_t from = m->from;
+	struct range part;
+
+	while (ranges_next_outside(v->outside, &from, m->to, &part))
+		present_visit(m, part.from, part.to, v->is_unsafe, v->fn, v->arg);
+}
+
+/* Of a module: what is read-only now and directly before what may be written. */
+static bool is_relocated(const struct mapping *before, const struct mapping *m)
+{
+	return before->to == m->from && m->is_writable && !m->is_shared
+	       && (m->inode == before->inode || m->inode == 0);
+}
+
+static bool see_mapping(const struct mapping *m, void *arg)
+{
+	struct visit *v = arg;
+
+	if (v->has_held && is_relocated(&v->held, m))
+		show_mapping(v, &v->held);
+	v->has_held = false;
+	if (!m->is_readable || is_ours(m->name) || is_device(m->name))
+		return true;
+	if (m->is_writable || (m->inode == 0 && !m->is_shared && !begins_with(m->name, "[v"))) {
+		show_mapping(v, m);
+	} else if (!m->is_shared) {
+		v->held = *m;
+		v->held.name = "[relro]";
+		v->has_held = true;
+	}
+	return true;
+}
+
+static void show_word(struct visit *v, uintptr_t word, const char *what)
+{
+	v->fn((uintptr_t)&word, (uintptr_t)(&word + 1), what, v->arg);
+}
+
+/* "tfd: 5 events: 19 data: 7f0012345678 pos:..." */
+static bool see_epoll_line(char *line, void *arg)
+{
+	const char *data = begins_with(line, "tfd:") ? strstr(line, "data:") : NULL;
+
+	if (data) {
+		for (data += strlen("data:"); *data == ' '; data++)
+			;
+		show_word(arg, maps_hex(&data), "epoll");
+	}
+	return true;
+}
+
+static void see_fd(unsigned fd, void *arg)
+{
+	static const char epoll[] = "anon_inode:[eventpoll]";
+	char path[64], *end = path, target[sizeof epoll];
+
+	peek_put(&end, "/proc/thread-self/fd/");
+	peek_put_number(&end, fd);
+	if (readlink(path, target, sizeof target) != sizeof epoll - 1
+	    || memcmp(target, epoll, sizeof epoll - 1) != 0)
+		return;
+	end = path;
+	peek_put(&end, "/proc/thread-self/fdinfo/");
+	peek_put_number(&end, fd);
+	peek_lines(path, see_epoll_line, arg);
+}
+
+/* "signal: 14/000056789abcdef0": number and value. */
+static bool see_timer_line(char *line, void *arg)
+{
+	const char *value = begins_with(line, "signal:") ? strchr(line, '/') : NULL;
+
+	if (value++)
+		show_word(arg, maps_hex(&value), "timer");
+	return true;
+}
+
+static void show_added(const struct visit *v)
+{
+	for (const struct note *n = noted.added; n; n = n->next) {
+		if (n->n)
+			v->fn(n->from, n->to, "added", v->arg);
+	}
+}
+
+bool roots_visit(scan_range_fn *fn, void *arg)
+{
+	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
+
+	v.is_unsafe = scan_stop_info().nmissed > 0;
+	ranges_clear(&no_roots);
+	collect_ours(&no_roots);
+	scan_threads_visit(fn, arg);
+	scan_threads_visit_dead(exclude, &no_roots);
+	ranges_sort(&no_roots);
+	show_added(&v);
+	peek_numbers("/proc/thread-self/fd", see_fd, &v);
+	peek_lines("/proc/self/timers", see_timer_line, &v);
+	return maps_visit(see_mapping, &v);
+}

@@ -1,0 +1,34 @@
+/* roots.h: where the program may keep pointers, apart from the heap.
+ *
+ * Everything writable, private or shared, that is not our own memory, as /proc/self/maps tells:
+ * .data and .bss of every module, TLS, brk, the program's own mappings; of threads' stacks the live
+ * part; read-only memory that was written once: anonymous mappings and what the loader protects
+ * after relocation. Then what the kernel keeps: epoll data, values of timers. Then what the program
+ * adds.
+ *
+ * Not seen: pointers in files, pipes and other processes, in device mappings, in io_uring's queues.
+ */
+#ifndef SCAN_ROOTS_H
+#define SCAN_ROOTS_H
+
+#include "core/base.h"
+#include "scan/threads.h"
+
+/* Memory of ours that holds addresses of blocks, and is no root: our own .data and .bss, tables.
+ * What os_map() and os_reserve() gave is known already. ctx: init */
+void roots_exclude(uintptr_t from, uintptr_t to);
+
+/* [p, p + nbytes) is a root as well, wherever it is; no longer. Nested pairs of the same range are
+ * counted. False: no memory, or no such root. ctx: any */
+bool roots_add(const void *p, size_t nbytes);
+bool roots_remove(const void *p, size_t nbytes);
+
+/* Shows every root range: `from` is where it can be read, which may be a copy. `what` names it:
+ * "registers", "stack", "altstack", "epoll", "timer", "added", or as in /proc/self/maps. False: the
+ * maps can't be read, and threads are all that was shown. ctx: stw */
+bool roots_visit(scan_range_fn *fn, void *arg);
+
+/* The child has one thread. ctx: fork child */
+void roots_fork_child(void);
+
+#endif

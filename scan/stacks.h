@@ -1,0 +1,39 @@
+/* stacks.h: allocation stacks, each kept once, known by a number.
+ *
+ * Frame 0 of a stack is the function of the malloc family that was called, by its own address; the
+ * others are return addresses, the newest first. Memory comes from the kernel, is bounded and never
+ * given back: when it is full, or a stack can't be had, its number is STACKS_NONE.
+ */
+#ifndef SCAN_STACKS_H
+#define SCAN_STACKS_H
+
+#include "core/base.h"
+
+#define STACKS_NONE 0
+#define STACKS_DEPTH_MAX 255
+
+/* Fills pcs with up to `max` return addresses, the newest first; how many. libunwind's
+ * unw_backtrace() is one. */
+typedef int stacks_unwind_fn(void **pcs, int max);
+
+/* Tables for stacks of up to `depth` frames besides frame 0. False: no memory; then every stack is
+ * STACKS_NONE. ctx: init */
+bool stacks_start(unsigned depth);
+
+/* Until this is called a stack is `function` and `caller` alone. ctx: init */
+void stacks_unwind_with(stacks_unwind_fn *unwind);
+
+/* The number of the calling thread's stack: `function` was called from `caller`. While the unwinder
+ * itself allocates, it is not called again. errno kept. ctx: alloc */
+uint32_t stacks_take(const void *function, const void *caller);
+
+/* Its frames; how many: 0 if there is no such stack. ctx: any, signal */
+unsigned stacks_get(uint32_t stack, const uintptr_t **pcs);
+
+/* Numbers are below this. ctx: any, signal */
+uint32_t stacks_count(void);
+
+/* Stacks that did not fit. ctx: any, signal */
+uint64_t stacks_nlost(void);
+
+#endif

@@ -1,0 +1,67 @@
+/* threads.h: the threads of the process, and stopping them.
+ *
+ * Who is there says /proc/self/task at each stop: libc's own threads and raw clones pass no wrapper.
+ * The registry, fed by preload's pthread_create, adds what only a thread of libc's has: the bounds
+ * of its stack, and where libc keeps its record, so that the stack of a thread that ended, which
+ * libc keeps for the next one, is known to be dead.
+ *
+ * Stopping is a real-time signal for each thread, whose handler says that it is there and waits for
+ * the resume. Our own code holds LOCK_HEAPS, LOCK_CENTRAL, LOCK_PAGES and LOCK_META with signals
+ * blocked only, so no stopped thread holds one of these. Any other lock, libc's and the loader's
+ * too, may be held: no dl_iterate_phdr, no pthread call, no stdio until the resume.
+ */
+#ifndef SCAN_THREADS_H
+#define SCAN_THREADS_H
+
+#include "core/base.h"
+
+/* The signal. preload keeps it out of every mask and every sigaction of the program's. */
+int scan_threads_signal(void);
+
+/* Once, in the modes that scan: the handler, and the calling thread (the only one). False: the
+ * kernel refuses, nothing can be stopped. ctx: init */
+bool scan_threads_start(void);
+
+/* Was it started? The wrappers ask before they do anything. ctx: any, signal */
+bool scan_threads_is_on(void);
+
+/* A thread of libc's in three steps. The creator's: a record, which keeps `start` and `arg` (a root
+ * until the thread has it); NULL: no memory, do without. The thread's first: its stack is [base,
+ * limit). The creator's, if there is no thread after all. The end is seen by itself. ctx: any */
+struct scan_thread;
+struct scan_thread *scan_thread_plan(void *(*start)(void *), void *arg);
+struct scan_job {
+	void *(*start)(void *);
+	void *arg;
+} scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit);
+void scan_thread_drop(struct scan_thread *t);
+
+/* All other threads stop. Not nested: a second thread that wants to stop the world waits its turn,
+ * and is stopped meanwhile. Signals stay blocked for the caller until the resume. False: it was not
+ * started, or /proc is not there; then nothing is stopped. ctx: any, no lock held */
+bool scan_stop(void);
+void scan_resume(void);
+
+struct scan_stop_info {
+	unsigned nthreads;                      /* stopped */
+	unsigned nmissed;                       /* there, but did not answer: they run on */
+	uint64_t ns;                            /* from the first signal to the last answer */
+};
+
+/* About the current or last stop. ctx: any */
+struct scan_stop_info scan_stop_info(void);
+
+/* Shows the registers and the live part of the stack of every thread, the caller's from scan_stop()'s
+ * own frame on, and alternate signal stacks. `what` is valid during the call. ctx: stw */
+typedef void scan_range_fn(uintptr_t from, uintptr_t to, const char *what, void *arg);
+void scan_threads_visit(scan_range_fn *fn, void *arg);
+
+/* Shows the ranges that hold nothing alive: the stacks of the visited threads (their live part was
+ * shown), and those of threads that ended, with their TLS. ctx: stw */
+void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg), void *arg);
+
+/* The child has one thread. The stacks of the others, who lived when it was forked, are memory like
+ * any other: nothing says that what they held is lost. ctx: fork child */
+void scan_threads_fork_child(void);
+
+#endif

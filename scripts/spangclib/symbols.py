@@ -1,0 +1,249 @@
+#!/usr/bin/python3 -IB
+"""symbols.py: function, file and line of addresses, looked up outside the program they are of.
+
+usage: symbols.py <QUESTIONS >ANSWERS
+
+The library starts this when it writes a report; it imports nothing of its folder, so that it also
+runs as `python3 -I symbols.py`.
+
+question  MODULE OFFSET         one a line: path of an ELF file, and an address in its own
+                                numbering (pc less load bias), looked up as it is: of a call, not
+                                of the instruction after it
+answer    MODULE OFFSET<TAB>FUNCTION<TAB>FILE<TAB>LINE
+                                one a frame, innermost first: inlined functions have their own;
+                                then an empty line. What is not known is empty. Answers come in
+                                the order of the questions, one for each, whatever it was
+
+One process a module does the work: elfutils' eu-addr2line, else binutils' addr2line. Both find
+debug information that is compressed, or stands elsewhere (.gnu_debuglink, build-id, dwz), and it is
+looked for on this machine only; of -gsplit-dwarf they know the function, and elfutils the line, but
+not what was inlined. Without either, and for what they do not know, symbol tables
+tell the function. C++ and Rust names are demangled by c++filt, else by libstdc++.
+"""
+import bisect
+import mmap
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+
+AT_ONCE = 2                             # processes; each may need much memory
+ADDRESS_LINE = re.compile(r"0x[0-9a-f]+$")
+PLACE = re.compile(r"(.*?):(\d+|\?)(?::\d+)?(?: \(discriminator \d+\))?$")
+MANGLED = re.compile(r"_Z|_R[A-Z]|__Z")
+RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
+UNKNOWN = [("", "", "")]
+
+SHT_SYMTAB, SHT_DYNSYM = 2, 11
+STT_FUNC, STT_GNU_IFUNC = 2, 10
+NEAR = 16                               # symbols that begin before an address and may still have it
+
+
+# ---- Symbol tables
+
+def sections(data):
+    """(type, offset, bytes, link) of each section of a 64-bit file of this machine's byte order."""
+    at, = struct.unpack_from("=Q", data, 40)
+    size, count = struct.unpack_from("=HH", data, 58)
+    for i in range(count):
+        _, kind, _, _, offset, nbytes, link = struct.unpack_from("=IIQQQQI", data, at + i * size)
+        yield kind, offset, nbytes, link
+
+
+def text_at(data, at):
+    return data[at:data.find(b"\0", at)].decode(errors="replace")
+
+
+class SymbolTable:
+    """Functions of .symtab and .dynsym: [(first address, end, offset of the name)], sorted."""
+
+    def __init__(self, path):
+        self.functions, self.data = [], b""
+        try:
+            with open(path, "rb") as f:
+                self.data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+            if self.data[:4] == b"\x7fELF" and self.data[4] == 2 and \
+                    self.data[5] == (1 if sys.byteorder == "little" else 2):
+                self.read_all()
+        except (OSError, struct.error, ValueError, IndexError):
+            pass
+        self.functions.sort()
+
+    def read_all(self):
+        found = list(sections(self.data))
+        for kind, offset, nbytes, link in found:
+            if kind in (SHT_SYMTAB, SHT_DYNSYM):
+                strings = found[link][1]
+                for name, info, _, index, value, size in struct.iter_unpack(
+                        "=IBBHQQ", self.data[offset:offset + nbytes]):
+                    if info & 15 in (STT_FUNC, STT_GNU_IFUNC) and index and size:
+                        self.functions.append((value, value + size, strings + name))
+
+    def name_of(self, address):
+        """The name whose bytes have `address`; the shortest of several, '' if there is none."""
+        at = bisect.bisect_right(self.functions, (address, 1 << 64, 0))
+        near = self.functions[max(0, at - NEAR):at]
+        names = [text_at(self.data, name) for first, end, name in near if first <= address < end]
+        return min(names, key=lambda name: (len(name), name), default="")
+
+
+# ---- addr2line
+
+def clean(name):
+    """Without the marks that libc and the linker put around a name."""
+    name = name.split("@", 1)[0].removeprefix("__GI_")
+    return "" if name == "??" else name
+
+
+def place_of(text):
+    """(file, line) of FILE:LINE:COLUMN."""
+    match = PLACE.match(text)
+    if not match or match.group(1) in ("", "??"):
+        return "", ""
+    line = match.group(2)
+    path = re.sub(r"(^|/)(?:\./)+", r"\1", match.group(1))
+    return path, "" if line in ("0", "?") else line
+
+
+def frames_of(lines):
+    """[(function, file, line)] of pairs of lines; eu-addr2line adds a remark to inlined functions."""
+    return [(clean(name.split(" inlined at ", 1)[0]), *place_of(place))
+            for name, place in zip(lines[::2], lines[1::2])] or UNKNOWN
+
+
+def ask(tool, module, offsets):
+    """{offset: frames}. Every address is repeated before its answer; what is not answered, because
+    the tool fails or dies, is absent."""
+    questions = "".join(f"{offset:#x}\n" for offset in offsets)
+    env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}   # and no DEBUGINFOD_URLS
+    try:
+        done = subprocess.run([tool, "-a", "-f", "-i", "-e", module], input=questions, env=env,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
+                              encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return {}
+    answers, lines = [], []
+    for line in done.stdout.split("\n")[:-1]:
+        if ADDRESS_LINE.match(line):
+            lines = []
+            answers.append((int(line, 16), lines))
+        else:
+            lines.append(line)
+    return {offset: frames_of(lines) for offset, lines in answers if len(lines) > 1}
+
+
+def look_up(tool, module, offsets):
+    """{offset: frames} of one module."""
+    if not os.path.isfile(module):
+        return {}
+    found = ask(tool, module, offsets) if tool else {}
+    table = None
+    for offset in offsets:
+        frames = found.get(offset, UNKNOWN)
+        if not frames[-1][0]:
+            table = table or SymbolTable(module)
+            frames = frames[:-1] + [(clean(table.name_of(offset)), *frames[-1][1:])]
+        found[offset] = frames
+    return found
+
+
+def look_up_all(modules):
+    """{module: {offset: frames}}"""
+    tool = shutil.which("eu-addr2line") or shutil.which("addr2line")
+    found, rest = {}, sorted(modules.items())
+
+    def work():
+        while True:
+            try:
+                module, offsets = rest.pop()
+            except IndexError:
+                return
+            found[module] = look_up(tool, module, sorted(offsets))
+    threads = [threading.Thread(target=work) for _ in range(min(AT_ONCE, len(rest)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+# ---- Names
+
+def demangled_by_libstdcxx(names):
+    import ctypes
+    try:
+        demangle = ctypes.CDLL("libstdc++.so.6").__cxa_demangle
+    except (OSError, AttributeError):
+        return {}
+    free = ctypes.CDLL(None).free
+    demangle.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    found = {}
+    for name in names:
+        status = ctypes.c_int()
+        text = demangle(name.encode(errors="surrogateescape"), None, None, ctypes.byref(status))
+        if text:
+            found[name] = ctypes.string_at(text).decode(errors="surrogateescape")
+            free(text)
+    return found
+
+
+def demangled_by_cxxfilt(tool, names):
+    done = subprocess.run([tool], input="\n".join(names) + "\n", stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False, env={"LC_ALL": "C"},
+                          encoding="utf-8", errors="surrogateescape")
+    lines = done.stdout.split("\n")[:-1]
+    return dict(zip(names, lines)) if len(lines) == len(names) else {}
+
+
+def demangled(names):
+    """{mangled: readable} of those that are mangled."""
+    names = sorted(name for name in names if MANGLED.match(name))
+    if not names:
+        return {}
+    tool = shutil.which("c++filt")
+    found = (demangled_by_cxxfilt(tool, names) if tool else {}) or demangled_by_libstdcxx(names)
+    return {name: RUST_HASH.sub("", text) for name, text in found.items()}
+
+
+# ---- Questions and answers
+
+def question(line):
+    """(module, offset); (line, None) if it is no question."""
+    module, _, offset = line.rpartition(" ")
+    try:
+        return module, int(offset, 16)
+    except ValueError:
+        return line, None
+
+
+def main():
+    for stream in (sys.stdin, sys.stdout):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    text = sys.stdin.read()
+    lines = text.removesuffix("\n").split("\n") if text else []
+    modules = {}
+    for module, offset in map(question, lines):
+        if offset is not None:
+            modules.setdefault(module, set()).add(offset)
+    found = look_up_all(modules)
+    readable = demangled({frame[0] for of_module in found.values()
+                          for frames in of_module.values() for frame in frames})
+    answers = []
+    for line in lines:
+        module, offset = question(line)
+        for function, file, number in found.get(module, {}).get(offset, UNKNOWN):
+            answers.append("\t".join((line, readable.get(function, function), file, number)))
+        answers.append("")
+    sys.stdout.write("".join(answer + "\n" for answer in answers))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BrokenPipeError:                     # the asker has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)

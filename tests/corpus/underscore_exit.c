@@ -1,0 +1,17 @@
+/* underscore_exit.c: ends by _exit, with another status.
+ *
+ * leaks: direct 48/1 lose
+ * status: 7
+ */
+#include "tests/corpus/corpus.h"
+
+static NOINLINE void lose(void)
+{
+	block(48);
+}
+
+int main(void)
+{
+	apart(lose);
+	_exit(7);
+}
