@@ -47,8 +47,8 @@ programs = $(patsubst %.c,$(B)/%,$(foreach f,$(c_files),$(if $(filter lib%,$(not
 # A sanitizer's runtime stands where our malloc would: only what links core can run there.
 GROUPS_asan := unit prop race
 GROUPS_tsan := race
-GROUPS := $(or $(GROUPS_$(VARIANT)),unit prop race symbols victims process fault programs rss)
-BUILT  := $(filter $(if $(T),$(foreach t,$(T),$(firstword $(subst /, ,$t))),%),$(GROUPS))
+GROUPS := $(or $(GROUPS_$(VARIANT)),unit prop race symbols victims process fault programs rss corpus)
+BUILT  := $(filter $(if $(T),$(foreach t,$(T),$(firstword $(subst /, ,$t))),%),$(filter-out rss corpus,$(GROUPS)))
 PRELOADED := symbols victims process fault programs
 
 Q    := $(if $(V),,@)

@@ -5,7 +5,7 @@
 #include "core/base.h"
 
 struct leaks_request {
-	const char *when;                       /* "exit", "signal", "demand" */
+	const char *when;                       /* "exit", "signal", "demand", "period" */
 	int         fallback;                   /* stderr, or -1: SPANGC_REPORT says where */
 	const char *helper;                     /* of symbols.h; NULL: none */
 	char      **env;                        /* for it */
