@@ -197,5 +197,6 @@ void leaks_start_looking(void)
 	}
 	dl_iterate_phdr(exclude_own, NULL);
 	start_unwinding();
+	reports_start();
 	exits_start();
 }
