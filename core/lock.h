@@ -20,7 +20,8 @@
 #include "core/report.h"
 
 enum lock_rank {                /* guards                                                */
-	LOCK_WORLD = 1,         /* scan/threads.c: one stop of the world at a time       */
+	LOCK_REPORTS = 1,       /* preload/reports.c: one report of leaks at a time      */
+	LOCK_WORLD,             /* scan/threads.c: one stop of the world at a time       */
 	LOCK_HELPER,            /* start of the library; start and end of the helper     */
 	LOCK_HEAPS,             /* the list of heaps                                     */
 	LOCK_HEAP,              /* one thread's heap; never two at once, except in fork  */

@@ -59,9 +59,16 @@ void reports_fork_child(void);
 /* Is there anything to report here? Not before the start, nor in a child of vfork. ctx: any */
 bool reports_are_on(void);
 
+/* Writes what is asked for; fills in who asks. ctx: any */
+struct leaks_request;
+uint64_t reports_write(struct leaks_request *request);
+
 /* A report of the process as it is now; the one at its end. Bytes leaked, or 0. ctx: any */
 uint64_t reports_write_now(const char *when);
 uint64_t reports_write_last(const char *when);
+
+/* Returns when no report is under way, or the calling thread itself is at it. ctx: any */
+void reports_await(void);
 
 /* The ends of the process in mode leaks. ctx: constructor; fork child */
 void exits_start(void);

@@ -17,6 +17,7 @@
 #include "scan/mark.h"
 #include "scan/roots.h"
 #include "scan/scratch.h"
+#include "scan/snapshot.h"
 #include "scan/stacks.h"
 #include "scan/threads.h"
 
@@ -299,15 +300,22 @@ static const char *group(struct leaks *l)
 const char *leaks_find(struct leaks *l)
 {
 	uint64_t before = os_now_ns();
+	bool is_copy = snapshot_is_copy();
 
 	memset(l, 0, sizeof *l);
-	if (!scan_stop())
+	if (!is_copy && !scan_stop())
 		return "threads can't be stopped";
 
 	const char *why = look(l);
 
-	scan_resume();
-	l->stopped_ns = os_now_ns() - before;
+	l->nthreads = scan_stop_info().nthreads + 1;
+	if (is_copy) {
+		l->pause = snapshot_pause();
+	} else {
+		scan_resume();
+		l->pause.stop_ns = scan_stop_info().ns;
+		l->pause.all_ns = os_now_ns() - before;
+	}
 	if (!why && l->nblocks)
 		why = group(l);
 	return why;

@@ -17,6 +17,7 @@ struct leaks_request {
 	const char *when;                       /* "exit", "signal", "demand", "period" */
 	int         fd;                         /* write there; -1: SPANGC_REPORT says where */
 	int         format;                     /* enum knob_report_format; -1: the knob's */
+	bool        goes_on;                    /* the program, which stood still meanwhile */
 	uint64_t    pid;                        /* of the program: a copy of it has another */
 	int         fallback;                   /* stderr, or -1: SPANGC_REPORT says where */
 	const char *helper;                     /* of symbols.h; NULL: none */
