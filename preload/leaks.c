@@ -38,6 +38,7 @@ static void note(void *p, const struct block *b, size_t nbytes, const void *func
 	if (knobs.stacks == KNOB_STACKS_ALL)
 		stack = stacks_take(function, caller);
 	record_set(p, b, (struct record){ .nbytes = nbytes, .stack = stack,
+	                                   .birth = (uint16_t)record_birth_now(),
 	                                   .is_ignored = leaks_ignored > 0 });
 }
 
@@ -141,6 +142,7 @@ bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes)
 
 void leaks_start(void)
 {
+	record_start();
 	if (knobs.stacks == KNOB_STACKS_ALL && !stacks_start((unsigned)knobs.stack_depth))
 		report_line("no memory for stacks: leaks are reported without", NULL);
 }
