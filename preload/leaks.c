@@ -13,6 +13,7 @@
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "preload/preload.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
 #include "scan/threads.h"
@@ -198,6 +199,8 @@ void leaks_start_looking(void)
 		return;
 	}
 	dl_iterate_phdr(exclude_own, NULL);
+	if (!modules_start())
+		report_line("no memory for names of modules", NULL);
 	start_unwinding();
 	exits_start();
 }
