@@ -108,6 +108,7 @@ static void stand_down(const char *why)
 
 static void fork_child(void)
 {
+	reports_fork_child();
 	exits_fork_child();
 	cache_fork_child();
 	scavenge_fork_child();

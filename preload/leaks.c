@@ -202,5 +202,6 @@ void leaks_start_looking(void)
 	if (!modules_start())
 		report_line("no memory for names of modules", NULL);
 	start_unwinding();
+	reports_start();
 	exits_start();
 }

@@ -53,12 +53,20 @@ void info_print(void);
 /* stderr, as it is or as it was at the start; -1: there is none any more. ctx: any */
 int info_stderr(void);
 
+/* Reports of leaks. ctx: constructor; fork child */
+void reports_start(void);
+void reports_fork_child(void);
+
+/* Is there anything to report here? Not before the start, nor in a child of vfork. ctx: any */
+bool reports_are_on(void);
+
+/* A report of the process as it is now; the one at its end. Bytes leaked, or 0. ctx: any */
+uint64_t reports_write_now(const char *when);
+uint64_t reports_write_last(const char *when);
+
 /* The ends of the process in mode leaks. ctx: constructor; fork child */
 void exits_start(void);
 void exits_fork_child(void);
-
-/* A report now: bytes leaked, or 0. ctx: any */
-uint64_t exits_report_now(void);
 
 /* The report that would come at exit comes now, and not again; the status to end with. ctx: any */
 int exits_finish(int status);
