@@ -28,6 +28,7 @@ enum lock_rank {                /* guards                                       
 	LOCK_CENTRAL,           /* the heap of the spans that nobody owns                */
 	LOCK_PAGES,             /* which pages are free, the arenas, page -> span        */
 	LOCK_ROOTS,             /* scan/roots.c: what the program added                  */
+	LOCK_MODULES,           /* scan/modules.c: the list of modules; by lock_try() only */
 	LOCK_META,              /* memory for our own records                            */
 	LOCK_REPORT,            /* leaf: one report of several lines at a time           */
 	LOCK_NRANKS

@@ -196,6 +196,7 @@ static void check_takeover(void)
 void init_find_dlopen(void)
 {
 	*(void **)&next.dlopen = find(RTLD_NEXT, "dlopen");
+	*(void **)&next.dlclose = find(RTLD_NEXT, "dlclose");
 }
 
 void *init_find_next(const char *name)

@@ -18,6 +18,7 @@ struct next {
 	void (*free)(void *p);
 	size_t (*malloc_usable_size)(void *p);
 	void *(*dlopen)(const char *file, int mode);
+	int (*dlclose)(void *handle);
 };
 
 extern struct next next;
@@ -30,7 +31,7 @@ struct own_function {
 
 extern const struct own_function malloc_family[];
 
-/* Fills next.dlopen. ctx: any */
+/* Fills next.dlopen and next.dlclose. ctx: any */
 void init_find_dlopen(void);
 
 /* The function that ours stands in front of. ctx: any but alloc */

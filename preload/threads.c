@@ -14,6 +14,7 @@
 #include "core/cache.h"
 #include "core/lock.h"
 #include "core/scavenge.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/threads.h"
 
@@ -219,4 +220,5 @@ void threads_fork_child(void)
 	helper.is_there = false;
 	scan_threads_fork_child();
 	roots_fork_child();
+	modules_fork_child();
 }

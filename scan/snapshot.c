@@ -16,6 +16,7 @@
 #include "core/report.h"
 #include "core/report_file.h"
 #include "scan/kernel.h"
+#include "scan/modules.h"
 #include "scan/peek.h"
 #include "scan/regs.h"
 #include "scan/roots.h"
@@ -242,6 +243,7 @@ static long make_copy(struct snapshot *s)
 {
 	if (!kernel_look())
 		return -ENOMEM;
+	modules_note();
 
 	uint64_t began_ns = os_now_ns();
 
