@@ -173,9 +173,11 @@ uint64_t reports_write(struct leaks_request *request)
 	if (!reports_are_on() || !enter(&saved))
 		return 0;
 	fill_in(request);
+	leaks_report_prepare(request);
 
 	uint64_t nbytes = request->goes_on ? write_in_copy(request) : leaks_report(request);
 
+	leaks_report_finish(request);
 	leave(&saved);
 	errno = kept;
 	return nbytes;
