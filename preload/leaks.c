@@ -13,6 +13,7 @@
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
@@ -204,4 +205,5 @@ void leaks_start_looking(void)
 	start_unwinding();
 	reports_start();
 	exits_start();
+	reporter_start();
 }

@@ -50,6 +50,9 @@ void threads_fork_child(void);
 /* Prints what SPANGC_STATS=1 promises. ctx: exit */
 void info_print(void);
 
+/* The same, whoever asks for it, to `fd`. ctx: any */
+void info_write(int fd);
+
 /* stderr, as it is or as it was at the start; -1: there is none any more. ctx: any */
 int info_stderr(void);
 
@@ -60,7 +63,8 @@ void reports_fork_child(void);
 /* Is there anything to report here? Not before the start, nor in a child of vfork. ctx: any */
 bool reports_are_on(void);
 
-/* Writes what is asked for; fills in who asks. ctx: any */
+/* Writes what is asked for; fills in who asks. Bytes leaked, or REPORTS_FAILED. ctx: any */
+#define REPORTS_FAILED UINT64_MAX
 struct leaks_request;
 uint64_t reports_write(struct leaks_request *request);
 

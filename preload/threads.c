@@ -10,6 +10,7 @@
  * handler that interrupted libc there and frees much is not recognised.
  */
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/lock.h"
@@ -106,6 +107,8 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 	if (error)
 		scan_thread_drop(t);
+	else
+		reporter_start_late();
 	return error;
 }
 

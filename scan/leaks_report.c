@@ -310,6 +310,7 @@ static void write_report(const struct leaks_request *r)
 		folded_entry(&found.entries[i]);
 	out_flush(&out);
 	if (out.has_failed) {
+		*r->has_failed = true;
 		if (fd == r->fallback || start < 0 || ftruncate(fd, start))
 			report_line("the report of leaks is not whole: it can't be written", NULL);
 		else
@@ -323,6 +324,7 @@ static uint64_t report_leaks(const struct leaks_request *request)
 	const char *why = leaks_find(&found);
 
 	if (why) {
+		*request->has_failed = true;
 		report_line("no report of leaks: ", why, NULL);
 		leaks_drop(&found);
 		return 0;
@@ -344,6 +346,7 @@ uint64_t leaks_report(const struct leaks_request *request)
 	case LEAKS_REPORT:
 		return report_leaks(request);
 	default:
+		*request->has_failed = true;
 		report_line("this version has no such report", NULL);
 		return 0;
 	}
