@@ -37,6 +37,9 @@ struct knobs {
 
 extern struct knobs knobs;
 
+/* enum knob_report_format of the word; -1: it is none. ctx: any, signal */
+int knobs_report_format(const char *word);
+
 /* Takes the variables from `environ` (ended by NULL); of equal names the first, as getenv does.
  * `is_secure` (AT_SECURE): ignores them all. ctx: init */
 void knobs_read(char **environ, bool is_secure);
