@@ -89,6 +89,7 @@ static uint64_t write_report(struct leaks_request *request)
 	if (!reports_are_on()
 	    || atomic_exchange_explicit(&reports.is_busy, true, memory_order_acquire))
 		return 0;
+	eintr_extend();
 	request->version = SPANGC_VERSION;
 	request->pid = (uint64_t)reports.pid;
 	request->fallback = info_stderr();
