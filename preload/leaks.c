@@ -199,6 +199,7 @@ void leaks_start_looking(void)
 		report_line("no report of leaks: threads can't be stopped", NULL);
 		return;
 	}
+	eintr_start();
 	dl_iterate_phdr(exclude_own, NULL);
 	if (!modules_start())
 		report_line("no memory for names of modules", NULL);

@@ -186,6 +186,7 @@ uint64_t reports_write(struct leaks_request *request)
 	if (!reports_are_on() || !enter(&saved))
 		return REPORTS_FAILED;
 	fill_in(request);
+	eintr_extend();
 
 	uint64_t nbytes = REPORTS_FAILED;
 

@@ -68,6 +68,7 @@ static __attribute__((noinline)) struct scan_job announce(struct scan_thread *t)
 			base = (uintptr_t)lowest;
 		pthread_attr_destroy(&attr);
 	}
+	eintr_count();
 	return scan_thread_begins(t, base, base + nbytes);
 }
 
