@@ -14,7 +14,11 @@
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "preload/preload.h"
+<<<<<<< HEAD
 #include "scan/hidden.h"
+=======
+#include "preload/reporter.h"
+>>>>>>> f5e79c4b6160585bb4ca606d3928d2d6e42f622c
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
@@ -208,10 +212,12 @@ void leaks_start_looking(void)
 		report_line("no report of leaks: threads can't be stopped", NULL);
 		return;
 	}
+	eintr_start();
 	dl_iterate_phdr(exclude_own, NULL);
 	if (!modules_start())
 		report_line("no memory for names of modules", NULL);
 	start_unwinding();
 	reports_start();
 	exits_start();
+	reporter_start();
 }

@@ -10,6 +10,7 @@
  * handler that interrupted libc there and frees much is not recognised.
  */
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/lock.h"
@@ -70,6 +71,7 @@ static __attribute__((noinline)) struct scan_job announce(struct scan_thread *t)
 			base = (uintptr_t)lowest;
 		pthread_attr_destroy(&attr);
 	}
+	eintr_count();
 	return scan_thread_begins(t, base, base + nbytes);
 }
 
@@ -109,6 +111,8 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 	if (error)
 		scan_thread_drop(t);
+	else
+		reporter_start_late();
 	return error;
 }
 

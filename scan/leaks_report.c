@@ -153,10 +153,17 @@ static void remove_empty(int fd)
 	}
 }
 
+static void fail(const struct leaks_request *r)
+{
+	if (r->has_failed)
+		*r->has_failed = true;
+}
+
 static void give_up(const struct leaks_request *r, int fd, off_t start)
 {
 	bool is_cut = fd != r->fallback && fd != r->fd && start >= 0 && !ftruncate(fd, start);
 
+	fail(r);
 	if (is_cut && start == 0)
 		remove_empty(fd);
 	report_line(is_cut ? "the report can't be written"
@@ -274,10 +281,12 @@ static uint64_t report(const struct leaks_request *request)
 	if (!why && request->kind == LEAKS_DIFF
 	    && !growth_compare(&growth, &found.entries, request->ms))
 		why = "no memory to compare with";
-	if (why)
+	if (why) {
+		fail(request);
 		report_line("no report: ", why, NULL);
-	else
+	} else {
 		nbytes = tell(request);
+	}
 	leaks_drop(&found);
 	return nbytes;
 }
@@ -290,6 +299,7 @@ uint64_t leaks_report(const struct leaks_request *request)
 	case LEAKS_DIFF:
 		return report(request);
 	default:
+		fail(request);
 		report_line("this version has no such report", NULL);
 		return 0;
 	}

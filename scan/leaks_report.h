@@ -15,6 +15,7 @@ struct leaks_request {
 	enum leaks_kind kind;
 	const char *argument;                   /* of LEAKS_WHY: 0x.. an address, else a stack */
 	const char *when;                       /* "exit", "signal", "demand", "period" */
+	bool       *has_failed;                 /* set if there is no report, or not all of it */
 	int         fd;                         /* write there; -1: SPANGC_REPORT says where */
 	int         format;                     /* enum knob_report_format; -1: the knob's */
 	bool        goes_on;                    /* the program, which stood still meanwhile */
