@@ -14,11 +14,8 @@
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "preload/preload.h"
-<<<<<<< HEAD
-#include "scan/hidden.h"
-=======
 #include "preload/reporter.h"
->>>>>>> f5e79c4b6160585bb4ca606d3928d2d6e42f622c
+#include "scan/hidden.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"

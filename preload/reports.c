@@ -186,24 +186,18 @@ uint64_t reports_write(struct leaks_request *request)
 	if (!reports_are_on() || !enter(&saved))
 		return REPORTS_FAILED;
 	fill_in(request);
-<<<<<<< HEAD
-	leaks_report_prepare(request);
-=======
 	eintr_extend();
->>>>>>> f5e79c4b6160585bb4ca606d3928d2d6e42f622c
+	leaks_report_prepare(request);
 
 	uint64_t nbytes = REPORTS_FAILED;
 
-<<<<<<< HEAD
-	leaks_report_finish(request);
-=======
 	if (!request->goes_on)
 		nbytes = write_last(request);
 	else if (!reports.is_over)
 		nbytes = write_in_copy(request);
 	if (*reports.has_failed)
 		nbytes = REPORTS_FAILED;
->>>>>>> f5e79c4b6160585bb4ca606d3928d2d6e42f622c
+	leaks_report_finish(request);
 	leave(&saved);
 	errno = kept;
 	return nbytes;
