@@ -19,6 +19,7 @@
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
+#include "scan/suppress.h"
 #include "scan/thread_names.h"
 #include "scan/threads.h"
 
@@ -214,6 +215,8 @@ void leaks_start_looking(void)
 	if (!modules_start())
 		report_line("no memory for names of modules", NULL);
 	start_unwinding();
+	if (knobs.suppressions)
+		suppress_read((const char *)(uintptr_t)knobs.suppressions);
 	reports_start();
 	exits_start();
 	reporter_start();

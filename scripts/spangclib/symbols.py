@@ -15,6 +15,7 @@ answer    QUESTION<TAB>FUNCTION<TAB>FILE<TAB>LINE
                                 one a frame, innermost first: inlined functions have their own;
                                 then an empty line. What is not known is empty. Answers come in
                                 the order of the questions, one for each, whatever it was
+exit status 3: neither of the two programs below is there
 
 One process a module does the work: elfutils' eu-addr2line, else binutils' addr2line. Both find
 debug information that is compressed, or stands elsewhere (.gnu_debuglink, build-id, dwz), and it is
@@ -39,6 +40,7 @@ MANGLED = re.compile(r"_Z|_R[A-Z]|__Z")
 RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
 QUESTION = re.compile(r"(.*) (0x[0-9a-f]+)(?: ([0-9a-f]{2,64}))?")
 UNKNOWN = [("", "", "")]
+NO_TOOL = 3                             # exit status: answered, but without files and lines
 DEBUG_FOLDERS = ("/usr/lib/debug",)
 
 SHT_SYMTAB, SHT_NOTE, SHT_DYNSYM = 2, 7, 11
@@ -196,9 +198,13 @@ def look_up(tool, module, build_id, offsets):
     return found
 
 
+def find_tool():
+    return shutil.which("eu-addr2line") or shutil.which("addr2line")
+
+
 def look_up_all(modules):
     """{(module, build-id): {offset: frames}}"""
-    tool = shutil.which("eu-addr2line") or shutil.which("addr2line")
+    tool = find_tool()
     found, rest = {}, sorted(modules.items())
 
     def work():
@@ -283,7 +289,7 @@ def main():
             answers.append("\t".join((line, readable.get(function, function), file, number)))
         answers.append("")
     sys.stdout.write("".join(answer + "\n" for answer in answers))
-    return 0
+    return 0 if find_tool() else NO_TOOL
 
 
 if __name__ == "__main__":
