@@ -429,9 +429,9 @@ static bool make_room(struct cache *k, class_idx c, void *p)
 		put(k, c, &p, 1);
 	biased_leave(&k->lock);
 	/* Its owner may be idle for good: who will give it back? */
-	if (unlikely(k->spans.nbytes_strange >= SCAVENGE_HELPER_BYTES)) {
+	if (unlikely(k->spans.nbytes_strange >= HELPER_BYTES)) {
 		k->spans.nbytes_strange = 0;
-		scavenge_expect(SCAVENGE_HELPER_BYTES);
+		helper_expect(HELPER_BYTES);
 	}
 	return has_room;
 }
@@ -469,7 +469,7 @@ static COLD void free_large(void *p, const char *call, const void *caller)
 	}
 	/* First, because starting a helper allocates: not from the memory freed here, or a second
 	 * free of it would find a block there. */
-	scavenge_expect(large_usable(heap_span((uintptr_t)p)));
+	helper_expect(large_usable(heap_span((uintptr_t)p)));
 	scavenge_poll(caller);
 	large_free(p);
 	scavenge_poll_due();

@@ -10,9 +10,9 @@
 #include "core/depot.h"
 
 #include "core/cache.h"
+#include "core/helper.h"
 #include "core/knobs.h"
 #include "core/meta.h"
-#include "core/scavenge.h"
 #include "core/sigmask.h"
 
 #define BLOCKS_AT_A_TIME 8
@@ -47,7 +47,7 @@ void **depot_block(struct depot *d)
 
 static void set_nbytes(struct depot *d, size_t nbytes)
 {
-	scavenge_note_loose(d->nbytes, nbytes);
+	helper_note_loose(d->nbytes, nbytes);
 	d->nbytes = nbytes;
 }
 
