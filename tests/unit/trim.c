@@ -1,4 +1,4 @@
-/* trim.c: os pages inside spans go back where no block is, and count as resident when used again. */
+/* trim.c: os pages inside spans go back where no block is, and count again when used. */
 #include <criterion/criterion.h>
 
 #include "tests/unit/scavenge.h"
