@@ -11,11 +11,12 @@
  * none, the older half, 64 slots, goes to the spans, and a refill from there takes one less: with
  * equal numbers a batch of, say, 50 could go on for ever refilling and flushing in every round.
  * Giving each slot back to its span directly when the magazine is full was tried: 1.7 times slower
- * on batches of 1000. When 96 KiB of a class went to the spans without a refill, the thread gives
- * up memory: its magazine gives back everything whenever it is full, and takes 12 slots or 16 KiB,
- * or a 16th of what is still out, so that a thread that freed all in random order and goes idle pins
- * few os pages (8 threads with 29 MB each: 28 % stayed resident without this, 8 % do with it). With
- * 12 whatever is out a million blocks freed at random took 86 ns each instead of 81.
+ * on batches of 1000. When DEPOT_CLASS_BYTES of a class went to the spans without a refill, the
+ * thread gives up memory: its magazine gives back everything whenever it is full, and takes 12
+ * slots or 16 KiB, or a 16th of what is still out, so that a thread that freed all in random order
+ * and goes idle pins few os pages (8 threads with 29 MB each: 28 % stayed resident without this, 8 %
+ * do with it). With 12 whatever is out a million blocks freed at random took 86 ns each instead of
+ * 81.
  *
  * Magazines are rearranged under the cache's lock, so that whoever gets the lock in the child of a
  * fork finds them whole.
@@ -46,7 +47,6 @@
 #define SHRUNK_SLOTS 12
 #define SHRUNK_BYTES KIB(16)
 #define SHRUNK_PART 16
-#define SHRINK_BYTES KIB(96)
 #define REFILL_SLOTS 63
 
 /* Nobody writes here: a page of constants that is there anyway. */
@@ -335,12 +335,12 @@ static unsigned count_slots(const struct cache *k, class_idx c)
 	return (unsigned)(k->mags.top[c] - &block_of(k, c)[LAST - k->cap[c]]);
 }
 
-/* Does the thread only free slots of this class, and many? */
+/* Does the thread only free slots of this class, and more than its depot would learn to keep? */
 static bool is_giving_up(struct cache *k, class_idx c, unsigned nslots)
 {
 	if (k->nbytes_freed[c] <= DEPOT_CLASS_BYTES)
 		k->nbytes_freed[c] += nslots * heap.classes->class[c].slot_bytes;
-	return k->nbytes_freed[c] >= SHRINK_BYTES;
+	return k->nbytes_freed[c] >= DEPOT_CLASS_BYTES;
 }
 
 /* What the magazine of a class takes whose slots the thread gives up: little, but the more slots are
