@@ -1,6 +1,6 @@
 /* depot.c: a thread's blocks for magazines, and its full magazines beyond those in use.
  *
- * Reached from cache.c and verify.c. Depends on meta.c for blocks, which never go back. They are
+ * Reached from magazine.c and verify.c. Depends on meta.c for blocks, which never go back. They are
  * touched in the order of need: most classes are never used, and those that are share os pages.
  *
  * Invariants, checked by depot_verify():

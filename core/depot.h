@@ -23,7 +23,7 @@
 #define DEPOT_BYTES MIB(2)
 
 /* Of one class. Who frees more than this to the spans before it takes any from them gives up memory
- * (cache.c): what the depot would keep the next time is not given up. */
+ * (magazine.c): what the depot would keep the next time is not given up. */
 #define DEPOT_CLASS_BYTES KIB(96)
 
 struct depot_class {

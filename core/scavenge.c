@@ -21,6 +21,7 @@
 #include "core/knobs.h"
 #include "core/limit.h"
 #include "core/live.h"
+#include "core/magazine.h"
 #include "core/os.h"
 #include "core/sigmask.h"
 #include "core/verify.h"
@@ -188,7 +189,7 @@ static void tidy_cache(struct cache *k, void *arg)
 		return;
 	/* What an idle thread sat on has been free for as long as it is idle. */
 	set->is_aged = true;
-	cache_empty_depot(k);
+	magazine_empty_depot(k);
 	order->nbytes += spanset_tidy(set, true);
 	set->is_aged = false;
 	set->is_tidy = true;

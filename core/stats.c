@@ -12,6 +12,7 @@
 #include "core/discard.h"
 #include "core/heap.h"
 #include "core/live.h"
+#include "core/magazine.h"
 #include "core/meta.h"
 #include "core/scavenge.h"
 #include "core/sigmask.h"
@@ -99,7 +100,7 @@ static RACY void add_cache(struct cache *k, void *arg)
 	st->ncaches_used += peek(k->is_used);
 	st->nwaits_cache += lock_nwaits(&k->lock.strangers);
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++)
-		st->class[c].nmagazine += (uint32_t)cache_count_slots(k, (class_idx)c);
+		st->class[c].nmagazine += (uint32_t)magazine_count_slots(k, (class_idx)c);
 	add_set(&k->spans, sums);
 }
 

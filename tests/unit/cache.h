@@ -33,7 +33,7 @@ static inline unsigned cap_of(size_t nbytes)
 
 static inline size_t slots_of(size_t nbytes)
 {
-	return cache_count_slots(cache_tls.cache, sizeclass_of_in(heap.classes, nbytes));
+	return magazine_count_slots(cache_tls.cache, sizeclass_of_in(heap.classes, nbytes));
 }
 
 /* Allocates blocks[from..limit), each with its number in it. */
