@@ -12,6 +12,7 @@
 #include "core/record.h"
 #include "core/report.h"
 #include "core/scavenge.h"
+#include "preload/imports.h"
 #include "preload/preload.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
@@ -196,6 +197,10 @@ void leaks_start_looking(void)
 		return;
 	}
 	eintr_start();
+	signals_start();
+	execs_start();
+	threads_start();
+	imports_redirect();
 	dl_iterate_phdr(exclude_own, NULL);
 	start_unwinding();
 	reports_start();

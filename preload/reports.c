@@ -5,6 +5,7 @@
  *
  * One at a time. A child of vfork() has our memory: it is known by its pid, and reports nothing.
  */
+#include "preload/imports.h"
 #include "preload/preload.h"
 
 #include "core/os.h"
@@ -89,7 +90,7 @@ static uint64_t write_report(struct leaks_request *request)
 	if (!reports_are_on()
 	    || atomic_exchange_explicit(&reports.is_busy, true, memory_order_acquire))
 		return 0;
-	eintr_extend();
+	imports_redirect();
 	request->version = SPANGC_VERSION;
 	request->pid = (uint64_t)reports.pid;
 	request->fallback = info_stderr();
