@@ -1,131 +1,100 @@
-/* exits.c: the ends of a process in mode leaks, and the reports written there and on demand.
+/* exits.c: the ends of a process in mode leaks, where reports.c writes one.
  *
  *     exit(), the end of main    last of all, behind destructors of libraries: handlers run in the
  *                                reverse order of their registration, and ours is registered by a
  *                                constructor, before libc's for the destructors
  *     quick_exit()               last of the handlers for it
  *     _exit(), _Exit()           wrapped
- *     SIGTERM, SIGINT, SIGHUP    where the program left the default action: the report, then that
- *                                action, so that the status stays "killed by"
- * A child of vfork() ends by _exit() with our memory: it is known by its pid, and reports nothing.
+ *     deadly signals             where the program left the default action: the report, then that
+ *                                action, so that the status stays "killed by", core dump included
+ *     exec                       execs.c
  *
- * Not seen: the system calls themselves, SIGKILL, other deadly signals, exec.
+ * Not seen: the system calls themselves, SIGKILL. Not reported: SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+ * SIGTRAP, SIGSYS, SIGABRT; a child of fork() that becomes another program. While the report is
+ * written at the end, signals wait; those of the deadly kind that another thread takes wait for it.
  */
-#include "preload/leaks.h"
 #include "preload/preload.h"
 
 #include "core/knobs.h"
-#include "core/os.h"
-#include "core/report.h"
-#include "scan/leaks_report.h"
+#include "core/sigmask.h"
 #include "scan/threads.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PATH_BYTES 4096
-
-extern char **environ;
-
 extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
 
-static const int deadly[] = { SIGTERM, SIGINT, SIGHUP };
+/* The report at exit. */
+enum state { STATE_RUNNING, STATE_REPORTING, STATE_OVER };
 
-static struct {
-	/* Constant after exits_start(); the pid changes in a child of fork. */
-	pid_t pid;                              /* 0: nothing is reported */
-	uint64_t start_ns;
-	char helper[PATH_BYTES];                /* "": there is none */
+static _Atomic unsigned state;
+static bool is_forked;                          /* not by vfork() */
 
-	/* Any thread, atomic. */
-	_Atomic bool is_busy;                   /* with a report */
-	_Atomic bool is_over;                   /* the one at exit was written */
-} exits;
-
-/* The folder of the library, as it was at the start: its name may be relative. */
-static size_t find_folder(char *path)
+/* What our own writing to a broken pipe left. */
+static void drop_sigpipe(void)
 {
-	char link[] = "/proc/self/fd/0123456789";
-	struct text t = { 0 };
-	Dl_info info;
-	ssize_t n = -1;
-	int fd = -1;
+	const struct sigmask pipe = { UINT64_C(1) << (SIGPIPE - 1) };
+	const struct timespec at_once = { 0 };
 
-	if (dladdr((void *)exits_start, &info) && info.dli_fname)
-		fd = open(info.dli_fname, O_PATH | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	text_str(&t, "/proc/self/fd/");
-	text_dec(&t, (uint64_t)fd);
-	memcpy(link, t.buf, t.len + 1);         /* the rest of the buffer is zero */
-	n = readlink(link, path, PATH_BYTES - 1);
-	close(fd);
-	path[n > 0 ? n : 0] = '\0';
-
-	char *slash = strrchr(path, '/');
-
-	return slash ? (size_t)(slash + 1 - path) : 0;
+	syscall(SYS_rt_sigtimedwait, &pipe, NULL, &at_once, sizeof pipe.bits);
 }
 
-/* Beside the library, in the repository that it was built in, or installed. */
-static void find_helper(void)
+static bool has_sigpipe(void)
 {
-	static const char *const places[] = {
-		"scripts/spangclib/symbols.py", "../../scripts/spangclib/symbols.py",
-		"../share/spangc/scripts/spangclib/symbols.py",
-		"../../share/spangc/scripts/spangclib/symbols.py",
-	};
-	size_t len = find_folder(exits.helper);
+	sigset_t pending;
 
-	for (size_t i = 0; len && i < sizeof places / sizeof *places; i++) {
-		if (len + strlen(places[i]) >= PATH_BYTES)
-			break;
-		strcpy(exits.helper + len, places[i]);
-		if (!access(exits.helper, X_OK))
-			return;
-	}
-	exits.helper[0] = '\0';
+	return !sigpending(&pending) && sigismember(&pending, SIGPIPE) == 1;
 }
 
-/* Bytes leaked, as leaks_report() says. */
-static uint64_t report(const char *when)
+/* No signal of the program's ends the process in the midst of it. */
+static uint64_t write_report(const char *when)
 {
+	struct sigmask saved;
 	int kept = errno;
 
-	/* acquire: the report before is done. */
-	if (!exits.pid || getpid() != exits.pid
-	    || atomic_exchange_explicit(&exits.is_busy, true, memory_order_acquire))
-		return 0;
+	sigmask_block(&saved);
 
-	uint64_t nbytes = leaks_report(&(struct leaks_request){
-		.when = when,
-		.version = SPANGC_VERSION,
-		.fallback = info_stderr(),
-		.helper = exits.helper[0] ? exits.helper : NULL,
-		.env = environ,
-		.ms = (os_now_ns() - exits.start_ns) / 1000000,
-	});
+	bool had_sigpipe = has_sigpipe();
+	uint64_t nbytes = reports_write_last(when);
 
-	/* release: pairs with the acquire above. */
-	atomic_store_explicit(&exits.is_busy, false, memory_order_release);
+	if (!had_sigpipe && has_sigpipe())
+		drop_sigpipe();
+	sigmask_restore(&saved);
 	errno = kept;
 	return nbytes;
 }
 
-/* The report at exit, once. The status to end with. */
+/* The report at exit, once; who comes second waits until it is written. The status to end with. */
 static int finish(int status, const char *when)
 {
-	/* relaxed: who comes second has nothing to do. */
-	if (!exits.pid || getpid() != exits.pid
-	    || atomic_exchange_explicit(&exits.is_over, true, memory_order_relaxed))
+	unsigned expected = STATE_RUNNING;
+
+	if (!reports_are_on())
 		return status;
-	return report(when) && status == 0 ? (int)knobs.exitcode : status;
+	/* relaxed, all: nothing is read that the report wrote. */
+	if (!atomic_compare_exchange_strong_explicit(&state, &expected, STATE_REPORTING,
+	                                             memory_order_relaxed, memory_order_relaxed)) {
+		while (atomic_load_explicit(&state, memory_order_relaxed) == STATE_REPORTING)
+			usleep(1000);
+		return status;
+	}
+
+	uint64_t nbytes = write_report(when);
+
+	atomic_store_explicit(&state, STATE_OVER, memory_order_relaxed);
+	return nbytes && status == 0 ? (int)knobs.exitcode : status;
+}
+
+/* A child of fork() that only makes way for another program has nothing of its own to report. */
+void exits_before_exec(void)
+{
+	/* relaxed: see finish(). */
+	if (reports_are_on() && !is_forked
+	    && atomic_load_explicit(&state, memory_order_relaxed) == STATE_RUNNING)
+		write_report("exit");
 }
 
 /* exit() within a handler of exit() goes on with the handlers that are left, in libc 2.36. */
@@ -177,20 +146,25 @@ static const struct sigaction *own_action(void)
 	return &action;
 }
 
+/* Signals whose default action ends the process, but for SIGKILL, the faults, and SIGABRT: after
+ * these the heap may be in no state to be read. */
 static bool is_deadly(int signo)
 {
-	for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
-		if (signo == deadly[i])
-			return exits.pid;
+	switch (signo) {
+	case SIGHUP: case SIGINT: case SIGQUIT: case SIGUSR1: case SIGUSR2: case SIGPIPE: case SIGALRM:
+	case SIGTERM: case SIGSTKFLT: case SIGXCPU: case SIGXFSZ: case SIGVTALRM: case SIGPROF:
+	case SIGIO: case SIGPWR:
+		return true;
+	default:
+		return signo >= SIGRTMIN && signo <= SIGRTMAX && signo != scan_threads_signal();
 	}
-	return false;
 }
 
 const struct sigaction *exits_replace(int signo, const struct sigaction *new)
 {
 	bool is_default = new && !(new->sa_flags & SA_SIGINFO) && new->sa_handler == SIG_DFL;
 
-	return is_default && is_deadly(signo) ? own_action() : new;
+	return is_default && is_deadly(signo) && reports_are_on() ? own_action() : new;
 }
 
 void exits_hide(struct sigaction *old)
@@ -199,14 +173,25 @@ void exits_hide(struct sigaction *old)
 		*old = (struct sigaction){ .sa_handler = SIG_DFL };
 }
 
+bool exits_is_own(void (*handler)(int signo))
+{
+	return handler == die_of;
+}
+
+void exits_was_defaulted(int signo)
+{
+	if (is_deadly(signo) && reports_are_on())
+		__sigaction(signo, own_action(), NULL);
+}
+
 static void catch_deadly(void)
 {
-	for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
+	for (int signo = 1; signo <= SIGRTMAX; signo++) {
 		struct sigaction old;
 
-		if (!__sigaction(deadly[i], NULL, &old) && old.sa_handler == SIG_DFL
+		if (is_deadly(signo) && !__sigaction(signo, NULL, &old) && old.sa_handler == SIG_DFL
 		    && !(old.sa_flags & SA_SIGINFO))
-			__sigaction(deadly[i], own_action(), NULL);
+			__sigaction(signo, own_action(), NULL);
 	}
 }
 
@@ -214,9 +199,6 @@ static void catch_deadly(void)
 
 void exits_start(void)
 {
-	exits.pid = getpid();
-	exits.start_ns = os_now_ns();
-	find_helper();
 	on_exit(at_exit, NULL);
 	at_quick_exit(at_quick_exit_run);
 	catch_deadly();
@@ -225,17 +207,9 @@ void exits_start(void)
 /* A report of its own at its exit, whatever its parent was doing. */
 void exits_fork_child(void)
 {
-	if (!exits.pid)
-		return;
-	exits.pid = getpid();
-	/* relaxed, both: the child has one thread. */
-	atomic_store_explicit(&exits.is_busy, false, memory_order_relaxed);
-	atomic_store_explicit(&exits.is_over, false, memory_order_relaxed);
-}
-
-uint64_t exits_report_now(void)
-{
-	return report("demand");
+	is_forked = true;
+	/* relaxed: the child has one thread. */
+	atomic_store_explicit(&state, STATE_RUNNING, memory_order_relaxed);
 }
 
 int exits_finish(int status)

@@ -108,6 +108,8 @@ static void stand_down(const char *why)
 
 static void fork_child(void)
 {
+	reports_fork_child();
+	eintr_fork_child();
 	exits_fork_child();
 	cache_fork_child();
 	scavenge_fork_child();
@@ -200,6 +202,13 @@ void init_find_dlopen(void)
 void *init_find_next(const char *name)
 {
 	return find(RTLD_NEXT, name);
+}
+
+bool init_is_unclaimed(const char *name, const void *next_one)
+{
+	const void *first = find(RTLD_DEFAULT, name);
+
+	return first == next_one || is_entry(first);
 }
 
 void *init_find_in(const char *library, const char *name)

@@ -12,6 +12,7 @@
 #include "core/record.h"
 #include "core/report.h"
 #include "core/scavenge.h"
+#include "preload/imports.h"
 #include "preload/preload.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
@@ -195,7 +196,13 @@ void leaks_start_looking(void)
 		report_line("no report of leaks: threads can't be stopped", NULL);
 		return;
 	}
+	eintr_start();
+	signals_start();
+	execs_start();
+	threads_start();
+	imports_redirect();
 	dl_iterate_phdr(exclude_own, NULL);
 	start_unwinding();
+	reports_start();
 	exits_start();
 }
