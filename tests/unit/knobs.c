@@ -257,7 +257,7 @@ Test(knobs, an_unknown_name_is_told_with_the_known_ones)
 	const char *message = "no such variable; ignored; there are SPANGC_*: MODE MADVISE "
 	                      "RELEASE_DELAY BACKGROUND MIN_ALIGN MEMORY_LIMIT THP MISUSE STATS "
 	                      "REPORT STACKS STACK_DEPTH SCAN_ALIGN REPORT_FORMAT "
-	                      "SUPPRESSIONS EXITCODE VERIFY";
+	                      "SUPPRESSIONS EXITCODE REPORT_SIGNAL REPORT_EVERY CONTROL VERIFY";
 
 	expect_refused("SPANGC_STAT=1", message);
 	expect_refused("SPANGC_STATSX=1", message);
