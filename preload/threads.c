@@ -11,10 +11,12 @@
  */
 #include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/lock.h"
 #include "core/scavenge.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/threads.h"
 
@@ -108,6 +110,8 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 	if (error)
 		scan_thread_drop(t);
+	else
+		reporter_start_late();
 	return error;
 }
 
@@ -256,4 +260,5 @@ void threads_fork_child(void)
 	helper.is_there = false;
 	scan_threads_fork_child();
 	roots_fork_child();
+	modules_fork_child();
 }

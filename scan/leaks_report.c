@@ -95,6 +95,12 @@ static void text_sum(const char *before, const struct leaks_sum *sum, const char
 	out_str(&out, after);
 }
 
+static void text_us(const char *before, uint64_t ns)
+{
+	out_str(&out, before);
+	out_dec(&out, ns / 1000);
+}
+
 static void text_entry(const struct leaks_entry *e)
 {
 	const uintptr_t *pcs;
@@ -105,6 +111,18 @@ static void text_entry(const struct leaks_entry *e)
 		out_str(&out, "    <empty stack>\n");
 	visit_frames(e->stack, text_frame);
 	out_str(&out, "\n");
+}
+
+/* How long the program stood still, if it goes on. */
+static void text_pause(void)
+{
+	text_us("Paused: ", found.pause.all_ns);
+	text_us(" us (stop ", found.pause.stop_ns);
+	if (found.pause.copy_ns)
+		text_us(" us, copy ", found.pause.copy_ns);
+	out_str(&out, found.pause.copy_ns ? " us), " : " us; no copy could be made), ");
+	out_dec(&out, found.nthreads);
+	out_str(&out, found.nthreads == 1 ? " thread.\n\n" : " threads.\n\n");
 }
 
 static void text_report(const struct leaks_request *r, uint32_t n)
@@ -119,6 +137,8 @@ static void text_report(const struct leaks_request *r, uint32_t n)
 		text_entry(&found.entries[i]);
 	if (found.suppressed.nblocks)
 		text_sum("Suppressed: ", &found.suppressed, " byte(s) in ", " object(s).\n\n");
+	if (r->goes_on)
+		text_pause();
 	text_sum("SUMMARY: spangc: ", &all, " byte(s) leaked in ", " allocation(s).\n");
 }
 
@@ -188,6 +208,10 @@ static void json_report(const struct leaks_request *r, uint32_t n)
 	json_string(",\"when\":", r->when);
 	json_number(",\"seconds\":", ms / 1000);
 	json_number(ms % 1000 < 10 ? ".00" : ms % 1000 < 100 ? ".0" : ".", ms % 1000);
+	json_number(",\"pause_us\":", found.pause.all_ns / 1000);
+	json_number(",\"stop_us\":", found.pause.stop_ns / 1000);
+	json_number(",\"copy_us\":", found.pause.copy_ns / 1000);
+	json_number(",\"threads\":", found.nthreads);
 	out_str(&out, ",\n\"summary\":{");
 	json_sum("\"direct_bytes\":", ",\"direct_blocks\":", &found.direct);
 	json_sum(",\"indirect_bytes\":", ",\"indirect_blocks\":", &found.indirect);
@@ -286,6 +310,7 @@ static void write_report(const struct leaks_request *r)
 		folded_entry(&found.entries[i]);
 	out_flush(&out);
 	if (out.has_failed) {
+		*r->has_failed = true;
 		if (fd == r->fallback || start < 0 || ftruncate(fd, start))
 			report_line("the report of leaks is not whole: it can't be written", NULL);
 		else
@@ -299,6 +324,7 @@ static uint64_t report_leaks(const struct leaks_request *request)
 	const char *why = leaks_find(&found);
 
 	if (why) {
+		*request->has_failed = true;
 		report_line("no report of leaks: ", why, NULL);
 		leaks_drop(&found);
 		return 0;
@@ -320,6 +346,7 @@ uint64_t leaks_report(const struct leaks_request *request)
 	case LEAKS_REPORT:
 		return report_leaks(request);
 	default:
+		*request->has_failed = true;
 		report_line("this version has no such report", NULL);
 		return 0;
 	}

@@ -15,8 +15,10 @@ struct leaks_request {
 	enum leaks_kind kind;
 	const char *argument;                   /* of LEAKS_WHY: 0x.. an address, else a stack */
 	const char *when;                       /* "exit", "signal", "demand", "period" */
+	bool       *has_failed;                 /* set if there is no report, or not all of it */
 	int         fd;                         /* write there; -1: SPANGC_REPORT says where */
 	int         format;                     /* enum knob_report_format; -1: the knob's */
+	bool        goes_on;                    /* the program, which stood still meanwhile */
 	uint64_t    pid;                        /* of the program: a copy of it has another */
 	int         fallback;                   /* stderr, or -1: SPANGC_REPORT says where */
 	const char *helper;                     /* of symbols.h; NULL: none */
