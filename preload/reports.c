@@ -189,6 +189,7 @@ uint64_t reports_write(struct leaks_request *request)
 		return REPORTS_FAILED;
 	fill_in(request);
 	imports_redirect();
+	leaks_report_prepare(request);
 
 	uint64_t nbytes = REPORTS_FAILED;
 
@@ -198,6 +199,7 @@ uint64_t reports_write(struct leaks_request *request)
 		nbytes = write_in_copy(request);
 	if (*reports.has_failed)
 		nbytes = REPORTS_FAILED;
+	leaks_report_finish(request);
 	leave(&saved);
 	errno = kept;
 	return nbytes;
