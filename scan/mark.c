@@ -301,23 +301,24 @@ HOT void see(struct worker *w, uintptr_t word)
 }
 
 /* The program's memory, whatever it holds: a race by nature where it runs on. */
-__attribute__((no_sanitize("address", "thread"))) static void read_words(struct worker *w,
-                                                                        uintptr_t from, uintptr_t to)
+__attribute__((no_sanitize("address", "thread"))) static inline uintptr_t word_at(uintptr_t at)
 {
-	for (uintptr_t at = from; at < to; at += WORD)
-		see(w, *(const uintptr_t *)at);
+	uintptr_t word;
+
+	__builtin_memcpy(&word, (const void *)at, sizeof word);
+	return word;
 }
 
-__attribute__((no_sanitize("address", "thread"))) static void read_unaligned(struct worker *w,
-                                                                            uintptr_t from,
-                                                                            uintptr_t to)
+static void read_words(struct worker *w, uintptr_t from, uintptr_t to)
 {
-	for (uintptr_t at = from; at + WORD <= to; at += mark.align) {
-		uintptr_t word;
+	for (uintptr_t at = from; at < to; at += WORD)
+		see(w, word_at(at));
+}
 
-		__builtin_memcpy(&word, (const void *)at, sizeof word);
-		see(w, word);
-	}
+static void read_unaligned(struct worker *w, uintptr_t from, uintptr_t to)
+{
+	for (uintptr_t at = from; at + WORD <= to; at += mark.align)
+		see(w, word_at(at));
 }
 
 static void read_range(struct worker *w, uintptr_t from, uintptr_t to)

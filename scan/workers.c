@@ -22,7 +22,7 @@
 
 static struct {
 	char *stacks;                           /* WORKERS_MAX of them, never unmapped */
-	void (*fn)(unsigned number);
+	void (*fn[WORKERS_MAX])(unsigned number);
 	_Atomic uint32_t tid[WORKERS_MAX];      /* 0: none, or gone */
 	bool (*start)(unsigned number, void (*fn)(unsigned number));
 	void (*wait)(void);
@@ -60,7 +60,9 @@ unsigned workers_wanted(enum workers_use use)
 /* ctx: a thread without thread-locals of its own */
 static int run(void *arg)
 {
-	workers.fn((unsigned)(uintptr_t)arg);
+	unsigned number = (unsigned)(uintptr_t)arg;
+
+	workers.fn[number](number);
 	return 0;
 }
 
@@ -106,7 +108,7 @@ bool workers_start(unsigned number, void (*fn)(unsigned number))
 			return false;
 		os_name((uintptr_t)workers.stacks, WORKERS_MAX * STACK_BYTES, "spangc workers");
 	}
-	workers.fn = fn;
+	workers.fn[number] = fn;
 	return start(number);
 }
 
