@@ -13,6 +13,7 @@
  * signal for as long as they wait. Nothing here hides EINTR from a call that a stop interrupted.
  */
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "scan/threads.h"
 
@@ -120,10 +121,12 @@ EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *o
 		new = &copy;
 	}
 
-	int result = __sigaction(signo, exits_replace(signo, new), old);
+	int result = __sigaction(signo, reporter_replace(signo, exits_replace(signo, new)), old);
 
 	if (!result && old)
 		exits_hide(old);
+	if (!result)
+		reporter_note(signo, new, old);
 	return result;
 }
 
