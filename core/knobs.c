@@ -311,6 +311,14 @@ static void apply(const struct knob_row *row, const char *setting, size_t name_l
 		say_bad_value(row, setting, name_len);
 }
 
+int knobs_report_format(const char *word)
+{
+	const struct knob_row *row = find("REPORT_FORMAT", strlen("REPORT_FORMAT"));
+	uint64_t value;
+
+	return parse_word(word, row->values, &value) ? (int)value : -1;
+}
+
 /* A word of the interface, but this version has no collector. */
 static void settle_mode(void)
 {

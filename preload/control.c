@@ -258,17 +258,6 @@ static void end_answer(const struct own_fd *client, const char *refusal)
 	say(client, refusal ? "refused: " : "ok", refusal ? refusal : "");
 }
 
-static int format_of(const char *word)
-{
-	static const char *const words[] = { "text", "json", "folded" };
-
-	for (int i = 0; i < (int)(sizeof words / sizeof *words); i++) {
-		if (!strcmp(word, words[i]))
-			return i;
-	}
-	return -1;
-}
-
 static const char *answer_report(const struct own_fd *client, enum leaks_kind kind,
                                  const char *argument)
 {
@@ -278,7 +267,7 @@ static const char *answer_report(const struct own_fd *client, enum leaks_kind ki
 	if (kind == LEAKS_WHY && !*argument)
 		return "of which address, or which stack?";
 	if (kind != LEAKS_WHY && *argument) {
-		r.format = format_of(argument);
+		r.format = knobs_report_format(argument);
 		if (r.format < 0)
 			return "no such format";
 	}

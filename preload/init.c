@@ -116,6 +116,7 @@ static void fork_prepare(void)
 static void fork_child(void)
 {
 	reports_fork_child();
+	eintr_fork_child();
 	exits_fork_child();
 	cache_fork_child();
 	scavenge_fork_child();
@@ -210,6 +211,13 @@ void init_find_dlopen(void)
 void *init_find_next(const char *name)
 {
 	return find(RTLD_NEXT, name);
+}
+
+bool init_is_unclaimed(const char *name, const void *next_one)
+{
+	const void *first = find(RTLD_DEFAULT, name);
+
+	return first == next_one || is_entry(first);
 }
 
 void *init_find_in(const char *library, const char *name)

@@ -4,6 +4,9 @@
 
 #include "core/base.h"
 
+#include <signal.h>
+#include <time.h>
+
 #define EXPORT __attribute__((visibility("default")))
 
 #define SPANGC_API EXPORT
@@ -36,6 +39,9 @@ void init_find_dlopen(void);
 
 /* The function that ours stands in front of. ctx: any but alloc */
 void *init_find_next(const char *name);
+
+/* Does nobody stand in front of that function: not the program, no other library? ctx: any but alloc */
+bool init_is_unclaimed(const char *name, const void *next_one);
 
 /* A function of a library that is loaded for it, and stays; NULL: there is none. ctx: constructor */
 void *init_find_in(const char *library, const char *name);
@@ -82,8 +88,25 @@ void exits_fork_child(void);
 /* The report that would come at exit comes now, and not again; the status to end with. ctx: any */
 int exits_finish(int status);
 
+/* Calls that a stop cut short go on, in modes that stop threads: from the start; in modules that
+ * were loaded since. ctx: constructor; any, no lock held; fork child */
+void eintr_start(void);
+void eintr_extend(void);
+void eintr_fork_child(void);
+
+/* Did a stop, and nothing else, cut short the call that has just failed with EINTR? `before` is what
+ * eintr_count() gave before the call. For wrappers that are exported. ctx: any, signal */
+uint32_t eintr_count(void);
+bool eintr_was_cut(uint32_t before);
+
+/* When a wait for `longest` (NULL: for ever) ends that begins here; what is left of it. ctx: any, signal */
+uint64_t eintr_end(const struct timespec *longest);
+const struct timespec *eintr_left(uint64_t end_ns, struct timespec *left);
+
+/* `set` without the stop signal: itself, or `copy`. ctx: any, signal */
+const sigset_t *signals_without(const sigset_t *set, sigset_t *copy);
+
 /* What is installed where the program wants `new`; and what the program sees of what is. ctx: any */
-struct sigaction;
 const struct sigaction *exits_replace(int signo, const struct sigaction *new);
 void exits_hide(struct sigaction *old);
 

@@ -20,6 +20,7 @@
 #include "core/knobs.h"
 #include "core/os.h"
 #include "core/report.h"
+#include "scan/cuts.h"
 #include "scan/maps.h"
 #include "scan/peek.h"
 #include "scan/threads.h"
@@ -74,9 +75,10 @@ static void wake(void)
 }
 
 /* ctx: signal */
-static void on_signal(int signo)
+static void on_signal(int signo, siginfo_t *info, void *context)
 {
-	(void)signo;
+	(void)info;
+	cuts_note((int)syscall(SYS_gettid), signo, context);
 	/* relaxed: the signal that wakes the thread orders it. */
 	atomic_store_explicit(&reporter.is_wanted, true, memory_order_relaxed);
 	wake();
@@ -203,8 +205,8 @@ static const struct sigaction *own_action(void)
 {
 	static struct sigaction action;
 
-	action.sa_handler = on_signal;
-	action.sa_flags = SA_RESTART | SA_ONSTACK;
+	action.sa_sigaction = on_signal;
+	action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
 	sigfillset(&action.sa_mask);
 	sigdelset(&action.sa_mask, scan_threads_signal());
 	return &action;
@@ -252,7 +254,7 @@ void reporter_note(int signo, const struct sigaction *new, struct sigaction *old
 {
 	if (!is_ours(signo))
 		return;
-	if (old && !(old->sa_flags & SA_SIGINFO) && old->sa_handler == on_signal)
+	if (old && (old->sa_flags & SA_SIGINFO) && old->sa_sigaction == on_signal)
 		*old = reporter.seen;
 	if (new)
 		reporter.seen = *new;
