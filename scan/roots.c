@@ -255,6 +255,17 @@ static void show_added(const struct visit *v)
 	}
 }
 
+/* The list begins with the heap's base, which is the address of a block. */
+static void exclude_list(struct ranges *r)
+{
+	const struct range *list;
+
+	do {                                    /* it may have to grow for that */
+		list = r->range;
+		exclude((uintptr_t)list, (uintptr_t)(list + r->room), r);
+	} while (r->range != list);
+}
+
 bool roots_visit(scan_range_fn *fn, void *arg)
 {
 	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
@@ -264,6 +275,7 @@ bool roots_visit(scan_range_fn *fn, void *arg)
 	collect_ours(&no_roots);
 	scan_threads_visit(fn, arg);
 	scan_threads_visit_dead(exclude, &no_roots);
+	exclude_list(&no_roots);
 	ranges_sort(&no_roots);
 	show_added(&v);
 	peek_numbers("/proc/thread-self/fd", see_fd, &v);
