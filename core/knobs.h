@@ -13,6 +13,8 @@
 #define KNOB_AUTO (UINT64_MAX - 1)              /* of a TIME whose default is that word */
 #define KNOB_PATH_BYTES 4096                    /* with its end */
 
+#define KNOB_CONTROL_ON 1                       /* of a SOCKET; above: a path */
+
 /* The words of each ENUM, in the order of knobs.def. */
 enum knob_mode { KNOB_MODE_MALLOC, KNOB_MODE_LEAKS, KNOB_MODE_GC };
 enum knob_madvise { KNOB_MADVISE_DONTNEED, KNOB_MADVISE_FREE, KNOB_MADVISE_NONE };
@@ -34,6 +36,9 @@ struct knobs {
 };
 
 extern struct knobs knobs;
+
+/* enum knob_report_format of the word; -1: it is none. ctx: any, signal */
+int knobs_report_format(const char *word);
 
 /* Takes the variables from `environ` (ended by NULL); of equal names the first, as getenv does.
  * `is_secure` (AT_SECURE): ignores them all. ctx: init */

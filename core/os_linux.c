@@ -148,10 +148,10 @@ int os_reserve(struct os_region *r, size_t nbytes, size_t min_bytes, size_t alig
 	return ENOMEM;
 }
 
-static int commit_mapped(uintptr_t addr, size_t nbytes)
+int os_protect(uintptr_t addr, size_t nbytes, bool is_writable)
 {
 	int kept = errno;
-	int error = mprotect((void *)addr, nbytes, RW) ? errno : 0;
+	int error = mprotect((void *)addr, nbytes, is_writable ? RW : PROT_READ) ? errno : 0;
 
 	errno = kept;
 	return error;
@@ -160,7 +160,7 @@ static int commit_mapped(uintptr_t addr, size_t nbytes)
 int os_commit(const struct os_region *r, uintptr_t addr, size_t nbytes)
 {
 	if (r->is_mapped)
-		return commit_mapped(addr, nbytes);
+		return os_protect(addr, nbytes, true);
 
 	int kept = errno;
 	void *p = mmap((void *)addr, nbytes, RW, PRIVATE | MAP_FIXED_NOREPLACE, -1, 0);
@@ -186,6 +186,26 @@ void os_unreserve(struct os_region *r, size_t used)
 void *os_map(size_t nbytes)
 {
 	return map(0, nbytes, RW, 0);
+}
+
+static void *map_shared(uintptr_t at, size_t nbytes, int flags)
+{
+	int kept = errno;
+	void *p = mmap((void *)at, nbytes, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1,
+	               0);
+
+	errno = kept;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void *os_map_shared(size_t nbytes)
+{
+	return map_shared(0, nbytes, 0);
+}
+
+int os_renew_shared(uintptr_t addr, size_t nbytes)
+{
+	return map_shared(addr, nbytes, MAP_FIXED) ? 0 : ENOMEM;
 }
 
 static int advise(uintptr_t addr, size_t nbytes, int advice)

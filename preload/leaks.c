@@ -13,6 +13,8 @@
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
 #include "scan/threads.h"
@@ -38,6 +40,7 @@ static void note(void *p, const struct block *b, size_t nbytes, const void *func
 	if (knobs.stacks == KNOB_STACKS_ALL)
 		stack = stacks_take(function, caller);
 	record_set(p, b, (struct record){ .nbytes = nbytes, .stack = stack,
+	                                   .birth = (uint16_t)record_birth_now(),
 	                                   .is_ignored = leaks_ignored > 0 });
 }
 
@@ -141,6 +144,7 @@ bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes)
 
 void leaks_start(void)
 {
+	record_start();
 	if (knobs.stacks == KNOB_STACKS_ALL && !stacks_start((unsigned)knobs.stack_depth))
 		report_line("no memory for stacks: leaks are reported without", NULL);
 }
@@ -195,7 +199,12 @@ void leaks_start_looking(void)
 		report_line("no report of leaks: threads can't be stopped", NULL);
 		return;
 	}
+	eintr_start();
 	dl_iterate_phdr(exclude_own, NULL);
+	if (!modules_start())
+		report_line("no memory for names of modules", NULL);
 	start_unwinding();
+	reports_start();
 	exits_start();
+	reporter_start();
 }

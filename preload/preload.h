@@ -4,6 +4,9 @@
 
 #include "core/base.h"
 
+#include <signal.h>
+#include <time.h>
+
 #define EXPORT __attribute__((visibility("default")))
 
 #define SPANGC_API EXPORT
@@ -18,6 +21,7 @@ struct next {
 	void (*free)(void *p);
 	size_t (*malloc_usable_size)(void *p);
 	void *(*dlopen)(const char *file, int mode);
+	int (*dlclose)(void *handle);
 };
 
 extern struct next next;
@@ -30,11 +34,14 @@ struct own_function {
 
 extern const struct own_function malloc_family[];
 
-/* Fills next.dlopen. ctx: any */
+/* Fills next.dlopen and next.dlclose. ctx: any */
 void init_find_dlopen(void);
 
 /* The function that ours stands in front of. ctx: any but alloc */
 void *init_find_next(const char *name);
+
+/* Does nobody stand in front of that function: not the program, no other library? ctx: any but alloc */
+bool init_is_unclaimed(const char *name, const void *next_one);
 
 /* A function of a library that is loaded for it, and stays; NULL: there is none. ctx: constructor */
 void *init_find_in(const char *library, const char *name);
@@ -49,21 +56,57 @@ void threads_fork_child(void);
 /* Prints what SPANGC_STATS=1 promises. ctx: exit */
 void info_print(void);
 
+/* The same, whoever asks for it, to `fd`. ctx: any */
+void info_write(int fd);
+
 /* stderr, as it is or as it was at the start; -1: there is none any more. ctx: any */
 int info_stderr(void);
+
+/* Reports of leaks. ctx: constructor; fork child */
+void reports_start(void);
+void reports_fork_child(void);
+
+/* Is there anything to report here? Not before the start, nor in a child of vfork. ctx: any */
+bool reports_are_on(void);
+
+/* Writes what is asked for; fills in who asks. Bytes leaked, or REPORTS_FAILED. ctx: any */
+#define REPORTS_FAILED UINT64_MAX
+struct leaks_request;
+uint64_t reports_write(struct leaks_request *request);
+
+/* A report of the process as it is now; the one at its end. Bytes leaked, or 0. ctx: any */
+uint64_t reports_write_now(const char *when);
+uint64_t reports_write_last(const char *when);
+
+/* Returns when no report is under way, or the calling thread itself is at it. ctx: any */
+void reports_await(void);
 
 /* The ends of the process in mode leaks. ctx: constructor; fork child */
 void exits_start(void);
 void exits_fork_child(void);
 
-/* A report now: bytes leaked, or 0. ctx: any */
-uint64_t exits_report_now(void);
-
 /* The report that would come at exit comes now, and not again; the status to end with. ctx: any */
 int exits_finish(int status);
 
+/* Calls that a stop cut short go on, in modes that stop threads: from the start; in modules that
+ * were loaded since. ctx: constructor; any, no lock held; fork child */
+void eintr_start(void);
+void eintr_extend(void);
+void eintr_fork_child(void);
+
+/* Did a stop, and nothing else, cut short the call that has just failed with EINTR? `before` is what
+ * eintr_count() gave before the call. For wrappers that are exported. ctx: any, signal */
+uint32_t eintr_count(void);
+bool eintr_was_cut(uint32_t before);
+
+/* When a wait for `longest` (NULL: for ever) ends that begins here; what is left of it. ctx: any, signal */
+uint64_t eintr_end(const struct timespec *longest);
+const struct timespec *eintr_left(uint64_t end_ns, struct timespec *left);
+
+/* `set` without the stop signal: itself, or `copy`. ctx: any, signal */
+const sigset_t *signals_without(const sigset_t *set, sigset_t *copy);
+
 /* What is installed where the program wants `new`; and what the program sees of what is. ctx: any */
-struct sigaction;
 const struct sigaction *exits_replace(int signo, const struct sigaction *new);
 void exits_hide(struct sigaction *old);
 

@@ -9,10 +9,11 @@
  *
  * Masks by the system call itself: it is what libc does, and a handler may call it at any time,
  * when a symbol can't be looked up. Not wrapped: signal() and its relatives for the stop signal,
- * which scan_stop() puts right; ppoll, pselect and epoll_pwait, whose mask may block the stop
- * signal for as long as they wait. Nothing here hides EINTR from a call that a stop interrupted.
+ * which scan_stop() puts right. Masks of ppoll, pselect and epoll_pwait, and calls that a stop cuts
+ * short: eintr.c.
  */
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "scan/threads.h"
 
@@ -37,8 +38,7 @@ static bool is_hidden(const sigset_t *set)
 	return set && scan_threads_is_on() && sigismember(set, scan_threads_signal()) == 1;
 }
 
-/* `set` without the stop signal: itself, or `copy`. */
-static const sigset_t *without(const sigset_t *set, sigset_t *copy)
+const sigset_t *signals_without(const sigset_t *set, sigset_t *copy)
 {
 	if (likely(!is_hidden(set)))
 		return set;
@@ -63,7 +63,7 @@ static int change_mask(int how, const sigset_t *set, sigset_t *old)
 	int kept = errno, error = 0;
 
 	if (set && how != SIG_UNBLOCK) {
-		copy = *without(set, &copy);
+		copy = *signals_without(set, &copy);
 		leave_libcs_open(&copy);
 		set = &copy;
 	}
@@ -91,8 +91,13 @@ EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 EXPORT int sigsuspend(const sigset_t *set)
 {
 	sigset_t copy;
+	uint32_t before;
 
-	return __sigsuspend(without(set, &copy));
+	do {
+		before = eintr_count();
+		__sigsuspend(signals_without(set, &copy));
+	} while (errno == EINTR && eintr_was_cut(before));
+	return -1;
 }
 
 static int remember(const struct sigaction *new, struct sigaction *old)
@@ -120,10 +125,12 @@ EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *o
 		new = &copy;
 	}
 
-	int result = __sigaction(signo, exits_replace(signo, new), old);
+	int result = __sigaction(signo, reporter_replace(signo, exits_replace(signo, new)), old);
 
 	if (!result && old)
 		exits_hide(old);
+	if (!result)
+		reporter_note(signo, new, old);
 	return result;
 }
 
@@ -138,28 +145,43 @@ EXPORT int sigwait(const sigset_t *set, int *signo)
 	sigset_t copy;
 
 	next_function(sigwait);
-	return f(without(set, &copy), signo);
+	return f(signals_without(set, &copy), signo);
 }
 
 EXPORT int sigwaitinfo(const sigset_t *set, siginfo_t *info)
 {
 	sigset_t copy;
+	uint32_t before;
+	int signo;
 
 	next_function(sigwaitinfo);
-	return f(without(set, &copy), info);
+	do {
+		before = eintr_count();
+		signo = f(signals_without(set, &copy), info);
+	} while (signo == -1 && errno == EINTR && eintr_was_cut(before));
+	return signo;
 }
 
 EXPORT int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *longest)
 {
+	uint64_t end_ns = eintr_end(longest);
+	uint32_t before = eintr_count();
+	struct timespec left;
 	sigset_t copy;
+	int signo;
 
 	next_function(sigtimedwait);
-	return f(without(set, &copy), info, longest);
+	while ((signo = f(signals_without(set, &copy), info, longest)) == -1 && errno == EINTR
+	       && eintr_was_cut(before)) {
+		if (longest)
+			longest = eintr_left(end_ns, &left);
+	}
+	return signo;
 }
 
 EXPORT int signalfd(int fd, const sigset_t *set, int flags)
 {
 	sigset_t copy;
 
-	return (int)syscall(SYS_signalfd4, fd, without(set, &copy), KERNEL_BYTES, flags);
+	return (int)syscall(SYS_signalfd4, fd, signals_without(set, &copy), KERNEL_BYTES, flags);
 }

@@ -10,10 +10,12 @@
  * handler that interrupted libc there and frees much is not recognised.
  */
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/lock.h"
 #include "core/scavenge.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/threads.h"
 
@@ -66,6 +68,7 @@ static __attribute__((noinline)) struct scan_job announce(struct scan_thread *t)
 			base = (uintptr_t)lowest;
 		pthread_attr_destroy(&attr);
 	}
+	eintr_count();
 	return scan_thread_begins(t, base, base + nbytes);
 }
 
@@ -105,6 +108,8 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 	if (error)
 		scan_thread_drop(t);
+	else
+		reporter_start_late();
 	return error;
 }
 
@@ -219,4 +224,5 @@ void threads_fork_child(void)
 	helper.is_there = false;
 	scan_threads_fork_child();
 	roots_fork_child();
+	modules_fork_child();
 }

@@ -1,0 +1,25 @@
+/* imports.h: calls of libc's functions led to functions of ours, in the modes that need it.
+ *
+ * Not by exporting the names: then mode malloc would have them too, and each process would look them
+ * up. Here the words that the loader filled are changed, in every module but ours. A call by an
+ * address that dlsym() gave, and calls inside libc, go where they always went.
+ */
+#ifndef PRELOAD_IMPORTS_H
+#define PRELOAD_IMPORTS_H
+
+#include "core/base.h"
+
+struct import {
+	const char *name;
+	void *ours;                             /* NULL: the calls stay where they are */
+	void *real;                             /* libc's, or who else's stands behind us */
+};
+
+/* Fills `real` of all; what the program, or another library, defines itself is not to be ours.
+ * ctx: constructor */
+void imports_find(struct import *list, size_t n);
+
+/* Once more where modules were loaded since the last time. ctx: any, no lock held, the world runs */
+void imports_redirect(const struct import *list, size_t n);
+
+#endif
