@@ -221,17 +221,6 @@ static void show_added(const struct visit *v)
 	}
 }
 
-/* The list begins with the heap's base, which is the address of a block. */
-static void exclude_list(struct ranges *r)
-{
-	const struct range *list;
-
-	do {                                    /* it may have to grow for that */
-		list = r->range;
-		exclude((uintptr_t)list, (uintptr_t)(list + r->room), r);
-	} while (r->range != list);
-}
-
 bool roots_visit(scan_range_fn *fn, void *arg)
 {
 	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
