@@ -13,12 +13,15 @@
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "preload/preload.h"
+#include "scan/maps.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
 #include "scan/threads.h"
 
 #include <link.h>
 #include <string.h>
+
+#define FIRST_STACK_BYTES MIB(8)                /* of the first thread; the kernel keeps them free */
 
 _Thread_local unsigned leaks_ignored;
 
@@ -150,15 +153,19 @@ void leaks_start(void)
 static void start_unwinding(void)
 {
 	stacks_unwind_fn *unwind;
+	struct mapping stack;
 
 	if (knobs.stacks != KNOB_STACKS_ALL || knobs.stack_depth == 1)
 		return;
+	stacks_walk();
+	if (maps_find((uintptr_t)__builtin_frame_address(0), &stack))
+		stacks_thread_begins(stack.to - FIRST_STACK_BYTES, stack.to);
 	*(void **)&unwind = init_find_in("libunwind.so.8", "unw_backtrace");
 	if (unwind) {
 		unwind((void *[1]){ NULL }, 1);         /* it allocates at its first call */
 		stacks_unwind_with(unwind);
 	} else {
-		report_line("libunwind.so.8 is not installed: stacks of leaks have one frame", NULL);
+		report_line("libunwind.so.8 is not installed: some stacks of leaks end early", NULL);
 	}
 }
 

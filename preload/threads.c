@@ -15,6 +15,7 @@
 #include "core/lock.h"
 #include "core/scavenge.h"
 #include "scan/roots.h"
+#include "scan/stacks.h"
 #include "scan/threads.h"
 
 #include <errno.h>
@@ -48,8 +49,10 @@ static void thread_ends(void *round)
 
 	if (n < PTHREAD_DESTRUCTOR_ITERATIONS)
 		pthread_setspecific(key, (void *)(n + 1));
-	else
+	else {
+		stacks_thread_ends();
 		cache_detach();
+	}
 }
 
 /* Out of the frame of begin(), which is left for good. */
@@ -66,6 +69,7 @@ static __attribute__((noinline)) struct scan_job announce(struct scan_thread *t)
 			base = (uintptr_t)lowest;
 		pthread_attr_destroy(&attr);
 	}
+	stacks_thread_begins(base, base + nbytes);
 	return scan_thread_begins(t, base, base + nbytes);
 }
 
@@ -217,6 +221,7 @@ void threads_fork_child(void)
 {
 	lock_reset_after_fork(&helper.lock);
 	helper.is_there = false;
+	stacks_fork_child();
 	scan_threads_fork_child();
 	roots_fork_child();
 }
