@@ -108,6 +108,7 @@ static void stand_down(const char *why)
 
 static void fork_child(void)
 {
+	reports_fork_child();
 	exits_fork_child();
 	cache_fork_child();
 	scavenge_fork_child();
@@ -195,6 +196,7 @@ static void check_takeover(void)
 void init_find_dlopen(void)
 {
 	*(void **)&next.dlopen = find(RTLD_NEXT, "dlopen");
+	*(void **)&next.dlclose = find(RTLD_NEXT, "dlclose");
 }
 
 void *init_find_next(const char *name)

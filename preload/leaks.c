@@ -14,6 +14,7 @@
 #include "core/scavenge.h"
 #include "preload/preload.h"
 #include "scan/maps.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
 #include "scan/threads.h"
@@ -205,6 +206,9 @@ void leaks_start_looking(void)
 		return;
 	}
 	dl_iterate_phdr(exclude_own, NULL);
+	if (!modules_start())
+		report_line("no memory for names of modules", NULL);
 	start_unwinding();
+	reports_start();
 	exits_start();
 }

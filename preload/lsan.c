@@ -23,7 +23,7 @@
 
 EXPORT size_t spangc_leak_report(void)
 {
-	return leaks_are_on() ? exits_report_now() : 0;
+	return leaks_are_on() ? reports_write_now("demand") : 0;
 }
 
 EXPORT void spangc_ignore(const void *p)
@@ -66,7 +66,7 @@ EXPORT void __lsan_do_leak_check(void)
 EXPORT int __lsan_do_recoverable_leak_check(void)
 {
 	forward(int, __lsan_do_recoverable_leak_check, (void), ());
-	return leaks_are_on() && exits_report_now() > 0;
+	return leaks_are_on() && reports_write_now("demand") > 0;
 }
 
 EXPORT void __lsan_ignore_object(const void *p)

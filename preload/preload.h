@@ -18,6 +18,7 @@ struct next {
 	void (*free)(void *p);
 	size_t (*malloc_usable_size)(void *p);
 	void *(*dlopen)(const char *file, int mode);
+	int (*dlclose)(void *handle);
 };
 
 extern struct next next;
@@ -30,7 +31,7 @@ struct own_function {
 
 extern const struct own_function malloc_family[];
 
-/* Fills next.dlopen. ctx: any */
+/* Fills next.dlopen and next.dlclose. ctx: any */
 void init_find_dlopen(void);
 
 /* The function that ours stands in front of. ctx: any but alloc */
@@ -52,12 +53,27 @@ void info_print(void);
 /* stderr, as it is or as it was at the start; -1: there is none any more. ctx: any */
 int info_stderr(void);
 
+/* Reports of leaks. ctx: constructor; fork child */
+void reports_start(void);
+void reports_fork_child(void);
+
+/* Is there anything to report here? Not before the start, nor in a child of vfork. ctx: any */
+bool reports_are_on(void);
+
+/* Writes what is asked for; fills in who asks. ctx: any */
+struct leaks_request;
+uint64_t reports_write(struct leaks_request *request);
+
+/* A report of the process as it is now; the one at its end. Bytes leaked, or 0. ctx: any */
+uint64_t reports_write_now(const char *when);
+uint64_t reports_write_last(const char *when);
+
+/* Returns when no report is under way, or the calling thread itself is at it. ctx: any */
+void reports_await(void);
+
 /* The ends of the process in mode leaks. ctx: constructor; fork child */
 void exits_start(void);
 void exits_fork_child(void);
-
-/* A report now: bytes leaked, or 0. ctx: any */
-uint64_t exits_report_now(void);
 
 /* The report that would come at exit comes now, and not again; the status to end with. ctx: any */
 int exits_finish(int status);

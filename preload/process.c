@@ -1,16 +1,19 @@
 /* process.c: calls of the program that would go wrong with a malloc that is not libc's.
  *
  *     dlopen          RTLD_DEEPBIND would bind a plugin to libc's malloc: the flag is dropped
+ *     dlclose         in mode leaks the names of what goes are kept
  *     setrlimit,      a limit on address space would count the heap's reservation: what is not
  *     prlimit         used of it goes first
  *     unshare, setns  some of what they do needs a process with one thread: the helper leaves first
  */
+#include "preload/leaks.h"
 #include "preload/preload.h"
 
 #include "core/cache.h"
 #include "core/heap.h"
 #include "core/knobs.h"
 #include "core/report.h"
+#include "scan/modules.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -40,6 +43,20 @@ EXPORT void *dlopen(const char *file, int mode)
 	if (unlikely(mode & RTLD_DEEPBIND) && !next.malloc)
 		return dlopen_unbound(file, mode);
 	return next.dlopen(file, mode);
+}
+
+EXPORT int dlclose(void *handle)
+{
+	if (unlikely(!next.dlclose))
+		init_find_dlopen();
+	if (!leaks_are_on())
+		return next.dlclose(handle);
+	modules_note();
+
+	int result = next.dlclose(handle);
+
+	modules_note();
+	return result;
 }
 
 /* For this process, a finite limit? Then it must find the reservation gone. */

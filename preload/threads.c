@@ -14,6 +14,7 @@
 #include "core/cache.h"
 #include "core/lock.h"
 #include "core/scavenge.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
 #include "scan/threads.h"
@@ -224,4 +225,5 @@ void threads_fork_child(void)
 	stacks_fork_child();
 	scan_threads_fork_child();
 	roots_fork_child();
+	modules_fork_child();
 }

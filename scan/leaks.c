@@ -15,8 +15,11 @@
 #include "core/os.h"
 #include "core/record.h"
 #include "scan/mark.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/scratch.h"
+#include "scan/snapshot.h"
+#include "scan/sort.h"
 #include "scan/stacks.h"
 #include "scan/threads.h"
 
@@ -218,8 +221,10 @@ static const char *look(struct leaks *l)
 /* --- by stack --- */
 
 /* Is `a` to be reported before `b`? Stacks are numbered as they came up. */
-static bool is_before(const struct leaks_entry *a, const struct leaks_entry *b)
+static bool is_before(const void *left, const void *right)
 {
+	const struct leaks_entry *a = left, *b = right;
+
 	if (a->is_suppressed != b->is_suppressed)
 		return b->is_suppressed;
 	if (a->sum.nbytes != b->sum.nbytes)
@@ -227,39 +232,6 @@ static bool is_before(const struct leaks_entry *a, const struct leaks_entry *b)
 	if (a->is_direct != b->is_direct)
 		return a->is_direct;
 	return a->stack < b->stack;
-}
-
-/* Heapsort's step: the entry at `at` goes down to where it belongs, last ones on top. */
-static void sift(struct leaks_entry *e, uint32_t at, uint32_t n)
-{
-	struct leaks_entry entry = e[at];
-
-	for (;;) {
-		uint32_t child = 2 * at + 1;
-
-		if (child >= n)
-			break;
-		if (child + 1 < n && is_before(&e[child], &e[child + 1]))
-			child++;
-		if (!is_before(&entry, &e[child]))
-			break;
-		e[at] = e[child];
-		at = child;
-	}
-	e[at] = entry;
-}
-
-static void sort(struct leaks_entry *e, uint32_t n)
-{
-	for (uint32_t i = n / 2; i--;)
-		sift(e, i, n);
-	for (uint32_t i = n; i-- > 1;) {
-		struct leaks_entry last = e[0];
-
-		e[0] = e[i];
-		e[i] = last;
-		sift(e, 0, i);
-	}
 }
 
 static void add(struct leaks_sum *sum, uint64_t nbytes, uint64_t nblocks)
@@ -292,22 +264,31 @@ static const char *group(struct leaks *l)
 			l->entries[n++] = l->entries[i];
 	}
 	l->nentries = n;
-	sort(l->entries, n);
+	sort(l->entries, n, sizeof *l->entries, is_before);
 	return NULL;
 }
 
 const char *leaks_find(struct leaks *l)
 {
 	uint64_t before = os_now_ns();
+	bool is_copy = snapshot_is_copy();
 
 	memset(l, 0, sizeof *l);
-	if (!scan_stop())
+	if (!is_copy)
+		modules_note();
+	if (!is_copy && !scan_stop())
 		return "threads can't be stopped";
 
 	const char *why = look(l);
 
-	scan_resume();
-	l->stopped_ns = os_now_ns() - before;
+	l->nthreads = scan_stop_info().nthreads + 1;
+	if (is_copy) {
+		l->pause = snapshot_pause();
+	} else {
+		scan_resume();
+		l->pause.stop_ns = scan_stop_info().ns;
+		l->pause.all_ns = os_now_ns() - before;
+	}
 	if (!why && l->nblocks)
 		why = group(l);
 	return why;
@@ -326,7 +307,7 @@ void leaks_suppress(struct leaks *l, bool (*is_suppressed)(uint32_t stack))
 		from->nblocks -= e->sum.nblocks;
 		add(&l->suppressed, e->sum.nbytes, e->sum.nblocks);
 	}
-	sort(l->entries, l->nentries);
+	sort(l->entries, l->nentries, sizeof *l->entries, is_before);
 }
 
 void leaks_drop(struct leaks *l)

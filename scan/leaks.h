@@ -9,6 +9,7 @@
 #define SCAN_LEAKS_H
 
 #include "core/base.h"
+#include "scan/snapshot.h"
 
 struct leaks_sum {
 	uint64_t nbytes, nblocks;               /* asked for */
@@ -27,13 +28,14 @@ struct leaks {
 	struct leaks_sum direct, indirect, suppressed, reachable;
 	struct leaks_entry *entries;            /* by bytes, most first, and not suppressed first */
 	uint32_t nentries;
-	uint64_t stopped_ns;                    /* how long the world stood still */
+	struct snapshot_pause pause;            /* copy_ns is 0: it stood still all the time */
+	unsigned nthreads;
 
 	struct leaks_block *blocks;             /* by address */
 	size_t nblocks;
 };
 
-/* Stops the world, marks, and classifies what is not marked. The reason why it could not, or NULL.
+/* Stops the world (in a copy of the process it is), marks, and classifies what is not marked. The reason why it could not, or NULL.
  * One at a time. ctx: any, no lock held */
 const char *leaks_find(struct leaks *l);
 

@@ -95,6 +95,12 @@ static void text_sum(const char *before, const struct leaks_sum *sum, const char
 	out_str(&out, after);
 }
 
+static void text_us(const char *before, uint64_t ns)
+{
+	out_str(&out, before);
+	out_dec(&out, ns / 1000);
+}
+
 static void text_entry(const struct leaks_entry *e)
 {
 	const uintptr_t *pcs;
@@ -107,18 +113,32 @@ static void text_entry(const struct leaks_entry *e)
 	out_str(&out, "\n");
 }
 
-static void text_report(uint32_t n)
+/* How long the program stood still, if it goes on. */
+static void text_pause(void)
+{
+	text_us("Paused: ", found.pause.all_ns);
+	text_us(" us (stop ", found.pause.stop_ns);
+	if (found.pause.copy_ns)
+		text_us(" us, copy ", found.pause.copy_ns);
+	out_str(&out, found.pause.copy_ns ? " us), " : " us; no copy could be made), ");
+	out_dec(&out, found.nthreads);
+	out_str(&out, found.nthreads == 1 ? " thread.\n\n" : " threads.\n\n");
+}
+
+static void text_report(const struct leaks_request *r, uint32_t n)
 {
 	struct leaks_sum all = { found.direct.nbytes + found.indirect.nbytes,
 		                 found.direct.nblocks + found.indirect.nblocks };
 
 	out_str(&out, "==");
-	out_dec(&out, (uint64_t)getpid());
+	out_dec(&out, r->pid);
 	out_str(&out, "==ERROR: spangc: detected memory leaks\n\n");
 	for (uint32_t i = 0; i < n; i++)
 		text_entry(&found.entries[i]);
 	if (found.suppressed.nblocks)
 		text_sum("Suppressed: ", &found.suppressed, " byte(s) in ", " object(s).\n\n");
+	if (r->goes_on)
+		text_pause();
 	text_sum("SUMMARY: spangc: ", &all, " byte(s) leaked in ", " allocation(s).\n");
 }
 
@@ -183,11 +203,15 @@ static void json_report(const struct leaks_request *r, uint32_t n)
 	uint64_t ms = r->ms;
 
 	json_string("{\"tool\":\"spangc\",\"version\":", r->version);
-	json_number(",\"pid\":", (uint64_t)getpid());
+	json_number(",\"pid\":", r->pid);
 	json_string(",\"program\":", (const char *)getauxval(AT_EXECFN));
 	json_string(",\"when\":", r->when);
 	json_number(",\"seconds\":", ms / 1000);
 	json_number(ms % 1000 < 10 ? ".00" : ms % 1000 < 100 ? ".0" : ".", ms % 1000);
+	json_number(",\"pause_us\":", found.pause.all_ns / 1000);
+	json_number(",\"stop_us\":", found.pause.stop_ns / 1000);
+	json_number(",\"copy_us\":", found.pause.copy_ns / 1000);
+	json_number(",\"threads\":", found.nthreads);
 	out_str(&out, ",\n\"summary\":{");
 	json_sum("\"direct_bytes\":", ",\"direct_blocks\":", &found.direct);
 	json_sum(",\"indirect_bytes\":", ",\"indirect_blocks\":", &found.indirect);
@@ -254,23 +278,35 @@ static void look_up(const struct leaks_request *r)
 	suppress_drop();
 }
 
+static int open_report(const struct leaks_request *r)
+{
+	return r->fd >= 0 ? r->fd : report_file_open(r->fallback);
+}
+
+static void close_report(const struct leaks_request *r, int fd)
+{
+	if (fd != r->fd)
+		report_file_close(fd, r->fallback);
+}
+
 static void write_report(const struct leaks_request *r)
 {
+	unsigned format = r->format >= 0 ? (unsigned)r->format : (unsigned)knobs.report_format;
 	uint32_t n = reported();
 
-	if (!n && knobs.report_format != KNOB_REPORT_JSON)
+	if (!n && format != KNOB_REPORT_JSON)
 		return;
 
-	int fd = report_file_open(r->fallback);
+	int fd = open_report(r);
 	off_t start = lseek(fd, 0, SEEK_END);
 
 	out.fd = fd;
 	out.has_failed = false;
-	if (knobs.report_format == KNOB_REPORT_TEXT)
-		text_report(n);
-	else if (knobs.report_format == KNOB_REPORT_JSON)
+	if (format == KNOB_REPORT_TEXT)
+		text_report(r, n);
+	else if (format == KNOB_REPORT_JSON)
 		json_report(r, n);
-	for (uint32_t i = 0; i < n && knobs.report_format == KNOB_REPORT_FOLDED; i++)
+	for (uint32_t i = 0; i < n && format == KNOB_REPORT_FOLDED; i++)
 		folded_entry(&found.entries[i]);
 	out_flush(&out);
 	if (out.has_failed) {
@@ -279,10 +315,10 @@ static void write_report(const struct leaks_request *r)
 		else
 			report_line("the report of leaks can't be written", NULL);
 	}
-	report_file_close(fd, r->fallback);
+	close_report(r, fd);
 }
 
-uint64_t leaks_report(const struct leaks_request *request)
+static uint64_t report_leaks(const struct leaks_request *request)
 {
 	const char *why = leaks_find(&found);
 
@@ -300,4 +336,15 @@ uint64_t leaks_report(const struct leaks_request *request)
 	symbols_drop();
 	leaks_drop(&found);
 	return nblocks && !nbytes ? 1 : nbytes;
+}
+
+uint64_t leaks_report(const struct leaks_request *request)
+{
+	switch (request->kind) {
+	case LEAKS_REPORT:
+		return report_leaks(request);
+	default:
+		report_line("this version has no such report", NULL);
+		return 0;
+	}
 }

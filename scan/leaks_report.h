@@ -1,11 +1,24 @@
-/* leaks_report.h: the report of leaks, as text, json or folded stacks. */
+/* leaks_report.h: reports, as text, json or folded stacks. */
 #ifndef SCAN_LEAKS_REPORT_H
 #define SCAN_LEAKS_REPORT_H
 
 #include "core/base.h"
 
+enum leaks_kind {
+	LEAKS_REPORT,                           /* what nothing leads to */
+	LEAKS_PROFILE,                          /* what is reachable, by stack */
+	LEAKS_DIFF,                             /* growth since the one before */
+	LEAKS_WHY,                              /* what leads to a block */
+};
+
 struct leaks_request {
+	enum leaks_kind kind;
+	const char *argument;                   /* of LEAKS_WHY: 0x.. an address, else a stack */
 	const char *when;                       /* "exit", "signal", "demand", "period" */
+	int         fd;                         /* write there; -1: SPANGC_REPORT says where */
+	int         format;                     /* enum knob_report_format; -1: the knob's */
+	bool        goes_on;                    /* the program, which stood still meanwhile */
+	uint64_t    pid;                        /* of the program: a copy of it has another */
 	int         fallback;                   /* stderr, or -1: SPANGC_REPORT says where */
 	const char *helper;                     /* of symbols.h; NULL: none */
 	char      **env;                        /* for it */

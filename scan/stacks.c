@@ -22,6 +22,7 @@
 #include "core/knobs.h"
 #include "core/os.h"
 #include "core/report.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/unwind.h"
 
@@ -32,12 +33,15 @@
 #define NODES_MAX (UINT32_C(1) << 21)           /* 32 MiB of addresses, touched as they are used */
 #define OWN_FRAMES 16                           /* of ours, above the caller's */
 #define ADDRESS_BITS 47
-#define ADDRESS_MASK ((UINT64_C(1) << ADDRESS_BITS) - 1)
-#define NFUNCTIONS 32                           /* the malloc family has 15 */
+#define WORD_MODULE_SHIFT 48                    /* modules.h: the bit between is 0 */
+#define MODULE_BITS 13
+#define KEY_MASK ((UINT64_C(1) << (ADDRESS_BITS + MODULE_BITS)) - 1)
+#define FUNCTION_SHIFT (ADDRESS_BITS + MODULE_BITS)
+#define NFUNCTIONS 15                           /* 10 of the malloc family allocate */
 #define WALKS_MAX 4096                          /* threads that are served fast */
 
 struct node {
-	uint64_t key;                           /* the address; above, the function's number plus 1 */
+	uint64_t key;                           /* address, module, function's number plus 1 */
 	uint32_t parent;                        /* 0: none */
 	uint32_t next;                          /* in the bucket; 0: the end */
 };
@@ -249,6 +253,20 @@ HOT uint32_t child(uint32_t parent, uint64_t key)
 	return likely(n) ? n : add(head, seen, key, parent);
 }
 
+/* The address as a word of modules.h, without the bit that says nothing. */
+static uint64_t key_of(uintptr_t pc)
+{
+	modules_words(&pc, 1);
+	return (pc >> WORD_MODULE_SHIFT << ADDRESS_BITS & KEY_MASK)
+	       | (pc & ((UINT64_C(1) << ADDRESS_BITS) - 1));
+}
+
+static uintptr_t word_of(uint64_t key)
+{
+	return (key & KEY_MASK) >> ADDRESS_BITS << WORD_MODULE_SHIFT
+	       | (key & ((UINT64_C(1) << ADDRESS_BITS) - 1));
+}
+
 /* The stack that ends in a call of `function` from the frame `pc`, whose callers are `parent`. */
 static uint32_t leaf(uint32_t parent, uintptr_t pc, const void *function)
 {
@@ -256,7 +274,7 @@ static uint32_t leaf(uint32_t parent, uintptr_t pc, const void *function)
 
 	if (unlikely(f == NFUNCTIONS))
 		return STACKS_NONE;
-	return child(parent, (f + 1) << ADDRESS_BITS | (pc & ADDRESS_MASK));
+	return child(parent, (f + 1) << FUNCTION_SHIFT | key_of(pc));
 }
 
 /* Addresses, the newest first. */
@@ -265,7 +283,7 @@ static uint32_t intern(const uintptr_t *pcs, unsigned n, const void *function)
 	uint32_t node = 0;
 
 	for (unsigned i = n; i-- > 1;) {
-		node = child(node, pcs[i] & ADDRESS_MASK);
+		node = child(node, key_of(pcs[i]));
 		if (!node)
 			return STACKS_NONE;
 	}
@@ -286,7 +304,7 @@ static uint32_t intern_walk(struct unwind *u, const void *function)
 		node = f[--i].note;
 	for (; i < last; i++) {
 		if (i >= u->nsame || !f[i].note)
-			f[i].note = child(i ? f[i - 1].note : 0, f[i].call.pc & ADDRESS_MASK);
+			f[i].note = child(node, key_of(f[i].call.pc));
 		node = f[i].note;
 		if (unlikely(!node))
 			break;
@@ -391,7 +409,7 @@ unsigned stacks_get(uint32_t stack, const uintptr_t **pcs)
 	if (!stack || stack >= stacks_count() || !stacks.nodes[stack].key)
 		return 0;
 
-	uint64_t function = stacks.nodes[stack].key >> ADDRESS_BITS;
+	uint64_t function = stacks.nodes[stack].key >> FUNCTION_SHIFT;
 
 	if (!function)
 		return 0;                       /* of an outer frame */
@@ -399,7 +417,7 @@ unsigned stacks_get(uint32_t stack, const uintptr_t **pcs)
 	shown[0] = (uintptr_t)atomic_load_explicit(&stacks.functions[function - 1],
 	                                           memory_order_relaxed);
 	for (uint32_t node = stack; node && n <= STACKS_DEPTH_MAX; node = stacks.nodes[node].parent)
-		shown[n++] = stacks.nodes[node].key & ADDRESS_MASK;
+		shown[n++] = word_of(stacks.nodes[node].key);
 	*pcs = shown;
 	return n;
 }

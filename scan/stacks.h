@@ -40,7 +40,7 @@ void stacks_fork_child(void);
  * ctx: alloc */
 uint32_t stacks_take(const void *function, const void *caller);
 
-/* Its frames; how many: 0 if there is no such stack. One at a time: they stay until the next call.
+/* Its frames, as words of modules.h; how many: 0 if there is no such stack. One at a time: they stay until the next call.
  * ctx: any, signal */
 unsigned stacks_get(uint32_t stack, const uintptr_t **pcs);
 

@@ -19,6 +19,7 @@
 #include "scan/unwind.h"
 
 #include "scan/cfi.h"
+#include "scan/modules.h"
 
 #include <string.h>
 
@@ -42,15 +43,16 @@
 
 /* Any thread, atomic. */
 static _Atomic uint64_t rules[TABLE_SIZE];
-static _Atomic uint32_t generation;
+static _Atomic uint32_t rules_generation;       /* modules_generation() when they were made */
 
-void unwind_forget(void)
+/* Other code may stand where some stood. Who has seen that runs this before it looks at a rule; that
+ * another one does so too is harmless: no thread has addresses of code that is gone. */
+static COLD void forget(uint32_t now)
 {
-	/* relaxed, both: the code is gone, so no thread has its addresses on the stack; a rule that
-	 * is made at this moment is for other code. What a thread keeps it compares by generation. */
+	/* relaxed, all: rules are words of their own. */
 	for (unsigned i = 0; i < TABLE_SIZE; i++)
 		atomic_store_explicit(&rules[i], 0, memory_order_relaxed);
-	atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
+	atomic_store_explicit(&rules_generation, now, memory_order_relaxed);
 }
 
 static uint32_t make_rule(uintptr_t pc)
@@ -285,10 +287,12 @@ static bool leave_own(struct regs_call *call, uintptr_t caller)
 
 bool unwind_walk(struct unwind *u, struct regs_call from, uintptr_t caller)
 {
-	/* relaxed: see unwind_forget(). */
-	uint32_t now = atomic_load_explicit(&generation, memory_order_relaxed);
+	uint32_t now = modules_generation();
 	unsigned top = u->generation == now ? u->nkept : 0, nfresh;
 
+	/* relaxed: see forget(). */
+	if (unlikely(atomic_load_explicit(&rules_generation, memory_order_relaxed) != now))
+		forget(now);
 	u->generation = now;
 	u->nframes = u->nsame = u->nkept = 0;
 	if (unlikely(!leave_own(&from, caller)))

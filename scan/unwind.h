@@ -46,7 +46,4 @@ void unwind_init(struct unwind *u, unsigned depth, uintptr_t base, uintptr_t lim
  * only the innermost frames could be told. ctx: alloc, signal */
 bool unwind_walk(struct unwind *u, struct regs_call from, uintptr_t caller);
 
-/* Other code may stand where some stood: to be called when a library was unloaded. ctx: any */
-void unwind_forget(void);
-
 #endif

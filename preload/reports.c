@@ -1,0 +1,219 @@
+/* reports.c: when reports of leaks are written, and by whom.
+ *
+ *     at the end of the process    by the process itself: exits.c
+ *     spangc_leak_report()         by a copy of the process, for which the calling thread waits;
+ *                                  by the process itself if the kernel makes no copy
+ *
+ * One at a time, the next one waits. A child of vfork() has our memory: it is known by its pid, and reports nothing.
+ */
+#include "preload/preload.h"
+
+#include "core/lock.h"
+#include "core/os.h"
+#include "core/report.h"
+#include "core/sigmask.h"
+#include "scan/leaks_report.h"
+#include "scan/snapshot.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATH_BYTES 4096
+
+extern char **environ;
+
+static struct {
+	/* Constant after reports_start(); the pid changes in a child of fork. */
+	pid_t pid;                              /* 0: nothing is reported */
+	uint64_t start_ns;
+	char helper[PATH_BYTES];                /* "": there is none */
+
+	struct lock lock;                       /* one report at a time */
+
+	/* The lock. */
+	bool has_said;                          /* that no copies are made */
+} reports = { .lock = LOCK_INIT(LOCK_REPORTS) };
+
+/* The folder of the library, as it was at the start: its name may be relative. */
+static size_t find_folder(char *path)
+{
+	char link[] = "/proc/self/fd/0123456789";
+	struct text t = { 0 };
+	Dl_info info;
+	ssize_t n = -1;
+	int fd = -1;
+
+	if (dladdr((void *)reports_start, &info) && info.dli_fname)
+		fd = open(info.dli_fname, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	text_str(&t, "/proc/self/fd/");
+	text_dec(&t, (uint64_t)fd);
+	memcpy(link, t.buf, t.len + 1);         /* the rest of the buffer is zero */
+	n = readlink(link, path, PATH_BYTES - 1);
+	close(fd);
+	path[n > 0 ? n : 0] = '\0';
+
+	char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash + 1 - path) : 0;
+}
+
+/* Beside the library, in the repository that it was built in, or installed. */
+static void find_helper(void)
+{
+	static const char *const places[] = {
+		"scripts/spangclib/symbols.py", "../../scripts/spangclib/symbols.py",
+		"../share/spangc/scripts/spangclib/symbols.py",
+		"../../share/spangc/scripts/spangclib/symbols.py",
+	};
+	size_t len = find_folder(reports.helper);
+
+	for (size_t i = 0; len && i < sizeof places / sizeof *places; i++) {
+		if (len + strlen(places[i]) >= PATH_BYTES)
+			break;
+		strcpy(reports.helper + len, places[i]);
+		if (!access(reports.helper, X_OK))
+			return;
+	}
+	reports.helper[0] = '\0';
+}
+
+bool reports_are_on(void)
+{
+	return reports.pid && getpid() == reports.pid;
+}
+
+/* With signals blocked, so that no handler wants a report while this thread writes one; but not
+ * while it waits, for it must be possible to stop it. False: this very thread is at it, and a fault
+ * of ours led here. */
+static bool enter(struct sigmask *saved)
+{
+	static const struct timespec moment = { .tv_nsec = 1000000 };
+
+	while (!lock_held(&reports.lock)) {
+		sigmask_block(saved);
+		if (lock_try(&reports.lock))
+			return true;
+		sigmask_restore(saved);
+		syscall(SYS_nanosleep, &moment, NULL);
+	}
+	return false;
+}
+
+static void leave(const struct sigmask *saved)
+{
+	lock_drop(&reports.lock);
+	sigmask_restore(saved);
+}
+
+static void fill_in(struct leaks_request *request)
+{
+	request->version = SPANGC_VERSION;
+	request->pid = (uint64_t)reports.pid;
+	request->fallback = info_stderr();
+	request->helper = reports.helper[0] ? reports.helper : NULL;
+	request->env = environ;
+	request->ms = (os_now_ns() - reports.start_ns) / 1000000;
+}
+
+static uint64_t write_here(void *request)
+{
+	return leaks_report(request);
+}
+
+static const char *reason(int error)
+{
+	switch (error) {
+	case EAGAIN: return "too many processes";
+	case ENOMEM: return "no memory";
+	case EPERM: return "not permitted";
+	case ENOSYS: return "no such system call";
+	default: return "refused";
+	}
+}
+
+static void say_refused(int error)
+{
+	if (reports.has_said)
+		return;
+	reports.has_said = true;
+	report_line("no copy of the process for reports: ", reason(error),
+	            "; it stands still while they are made", NULL);
+}
+
+static uint64_t write_in_copy(struct leaks_request *request)
+{
+	struct snapshot s = { .fn = write_here, .arg = request,
+	                      .fds = { request->fallback, request->fd } };
+
+	switch (snapshot_run(&s)) {
+	case SNAPSHOT_DONE:
+		return s.result;
+	case SNAPSHOT_REFUSED:
+		say_refused(s.error);
+		return leaks_report(request);
+	default:
+		report_line("a report is missing: the copy of the process that was to write it ",
+		            s.signo ? "was killed" : "ended", NULL);
+		return 0;
+	}
+}
+
+uint64_t reports_write(struct leaks_request *request)
+{
+	int kept = errno;
+	struct sigmask saved;
+
+	if (!reports_are_on() || !enter(&saved))
+		return 0;
+	fill_in(request);
+
+	uint64_t nbytes = request->goes_on ? write_in_copy(request) : leaks_report(request);
+
+	leave(&saved);
+	errno = kept;
+	return nbytes;
+}
+
+void reports_await(void)
+{
+	struct sigmask saved;
+
+	if (enter(&saved))
+		leave(&saved);
+}
+
+uint64_t reports_write_last(const char *when)
+{
+	return reports_write(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
+}
+
+uint64_t reports_write_now(const char *when)
+{
+	return reports_write(&(struct leaks_request){ .when = when, .fd = -1, .format = -1,
+	                                              .goes_on = true });
+}
+
+void reports_start(void)
+{
+	reports.pid = getpid();
+	reports.start_ns = os_now_ns();
+	find_helper();
+	if (!snapshot_start())
+		report_line("no memory for copies of the process", NULL);
+}
+
+void reports_fork_child(void)
+{
+	if (!reports.pid)
+		return;
+	reports.pid = getpid();
+	lock_reset_after_fork(&reports.lock);
+	snapshot_fork_child();
+}
