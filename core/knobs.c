@@ -22,6 +22,7 @@ struct knob_row {
 	const char *name;                       /* after PREFIX */
 	uint64_t   *value;
 	enum knob_kind kind;
+	uint64_t    dflt;
 	const char *values;
 };
 
@@ -34,8 +35,8 @@ struct knobs knobs = {
 };
 
 static const struct knob_row rows[] = {
-#define KNOB(name, field, kind, dflt, values, help) { #name, &knobs.field, kind, values },
-#define KNOB_LATER(name) { #name, NULL, LATER, NULL },
+#define KNOB(name, field, kind, dflt, values, help) { #name, &knobs.field, kind, dflt, values },
+#define KNOB_LATER(name) { #name, NULL, LATER, 0, NULL },
 #include "core/knobs.def"
 #undef KNOB_LATER
 #undef KNOB
@@ -89,7 +90,7 @@ static bool scale(uint64_t n, uint64_t unit, uint64_t *value)
 	return true;
 }
 
-static bool parse_size(const char *s, uint64_t *value)
+static bool parse_size(const struct knob_row *row, const char *s, uint64_t *value)
 {
 	static const struct { const char *name; uint64_t bytes; } units[] = {
 		{ "", 1 }, { "K", KIB(1) }, { "M", MIB(1) }, { "G", GIB(1) },
@@ -99,6 +100,10 @@ static bool parse_size(const char *s, uint64_t *value)
 
 	if (!strcmp(s, "off")) {
 		*value = KNOB_OFF;
+		return true;
+	}
+	if (parse_word(s, row->values, &n) && n == 0) {
+		*value = row->dflt;
 		return true;
 	}
 	if (!parse_digits(s, &rest, &n))
@@ -168,7 +173,7 @@ static bool parse(const struct knob_row *row, const char *s, uint64_t *value)
 	if (row->kind == COUNT)
 		return parse_count(s, row->values, value);
 	if (row->kind == SIZE)
-		return parse_size(s, value);
+		return parse_size(row, s, value);
 	if (row->kind == TIME)
 		return parse_time(s, row->values, value);
 	return parse_word(s, row->values, value);
@@ -190,7 +195,11 @@ static void say_bad_value(const struct knob_row *row, const char *setting, size_
 	text_setting(&t, setting, name_len);
 	switch (row->kind) {
 	case SIZE:
-		text_str(&t, "must be off or a size like 512M (K M G)");
+		text_str(&t, "must be ");
+		if (word_length(row->values) < strlen(row->values))
+			text_str(&t, "one of ");
+		text_str(&t, row->values);
+		text_str(&t, " or a size like 512M (K M G)");
 		break;
 	case TIME:
 		text_str(&t, "must be a time like 500ms (ms s m), 0, never");

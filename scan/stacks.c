@@ -290,30 +290,26 @@ static uint32_t intern(const uintptr_t *pcs, unsigned n, const void *function)
 	return leaf(node, pcs[0], function);
 }
 
-/* The walk's frames. A frame's note is its node, or 0 if that was not needed yet: the innermost one's
- * is a leaf. */
+/* The walk's frames. A frame's note is its node; 0 if none was needed yet, as of the innermost one,
+ * which has a leaf. */
 static uint32_t intern_walk(struct unwind *u, const void *function)
 {
 	struct unwind_frame *f = u->frames;
-	uint32_t node = 0;
-	unsigned i = u->nsame, last = u->nframes - 1;
+	unsigned last = u->nframes - 1, i = u->nsame < last ? u->nsame : last;
+	uint32_t node;
 
-	if (i > last)
-		i = last;
-	if (i)
-		node = f[--i].note;
+	if (i && !f[i - 1].note)
+		i--;
+	node = i ? f[i - 1].note : 0;
 	for (; i < last; i++) {
-		if (i >= u->nsame || !f[i].note)
-			f[i].note = child(node, key_of(f[i].call.pc));
-		node = f[i].note;
-		if (unlikely(!node))
-			break;
+		node = f[i].note = child(node, key_of(f[i].call.pc));
+		if (unlikely(!node)) {
+			u->nkept = 0;
+			return STACKS_NONE;
+		}
 	}
-	f[last].note = 0;
-	if (unlikely(i < last)) {
-		u->nkept = 0;
-		return STACKS_NONE;
-	}
+	if (last >= u->nsame)
+		f[last].note = 0;
 	return leaf(node, f[last].call.pc, function);
 }
 
@@ -361,11 +357,11 @@ static COLD void compare(const struct unwind *u, stacks_unwind_fn *unwind, uintp
 }
 
 static uint32_t take(stacks_unwind_fn *unwind, const void *function, const void *caller,
-                     struct regs_call from)
+                     const struct regs_call *from)
 {
 	struct unwind *u = own.walk ? &own.walk->unwind : NULL;
 
-	if (likely(u != NULL) && (likely(unwind_walk(u, from, (uintptr_t)caller)) || (!unwind && u->nframes))) {
+	if (likely(u && (unwind_walk(u, *from, (uintptr_t)caller) || (!unwind && u->nframes)))) {
 		if (unlikely(knobs.verify && unwind))
 			compare(u, unwind, (uintptr_t)caller);
 		return intern_walk(u, function);
@@ -380,8 +376,10 @@ static uint32_t take(stacks_unwind_fn *unwind, const void *function, const void 
 	return stack;
 }
 
-uint32_t stacks_take(const void *function, const void *caller)
+uint32_t stacks_take(const void *function, const void *caller, const struct regs_call *from)
 {
+	struct regs_call here = regs_caller(__builtin_frame_address(0));
+
 	/* acquire: pairs with the release in stacks_unwind_with(). */
 	stacks_unwind_fn *unwind = atomic_load_explicit(&stacks.unwind, memory_order_acquire);
 
@@ -395,7 +393,7 @@ uint32_t stacks_take(const void *function, const void *caller)
 	own.is_unwinding = true;
 	atomic_signal_fence(memory_order_seq_cst);      /* a handler sees it from here ... */
 
-	uint32_t stack = take(unwind, function, caller, regs_caller(__builtin_frame_address(0)));
+	uint32_t stack = take(unwind, function, caller, from ? from : &here);
 
 	atomic_signal_fence(memory_order_seq_cst);      /* ... to here */
 	own.is_unwinding = false;

@@ -8,6 +8,7 @@
 #define SCAN_STACKS_H
 
 #include "core/base.h"
+#include "scan/regs.h"
 
 #define STACKS_NONE 0
 #define STACKS_DEPTH_MAX 255
@@ -35,10 +36,10 @@ void stacks_thread_ends(void);
 /* The child has one thread. ctx: fork child */
 void stacks_fork_child(void);
 
-/* The number of the calling thread's stack: `function` was called from `caller`. In a signal handler
- * that interrupted this, and where the unwinder itself allocates, that is all. errno kept.
- * ctx: alloc */
-uint32_t stacks_take(const void *function, const void *caller);
+/* The number of the calling thread's stack: `function` was called from `caller`. `from` is that call,
+ * or one of ours inside of it, or NULL for this one. In a signal handler that interrupted this, and
+ * where the unwinder itself allocates, the caller is all. errno kept. ctx: alloc */
+uint32_t stacks_take(const void *function, const void *caller, const struct regs_call *from);
 
 /* Its frames, as words of modules.h; how many: 0 if there is no such stack. One at a time: they stay until the next call.
  * ctx: any, signal */

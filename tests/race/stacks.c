@@ -30,7 +30,7 @@ static void *note_all(void *arg)
 		const uintptr_t *pcs;
 
 		caller = 100 + i * 16;
-		mine[i] = stacks_take((void *)1, (void *)caller);
+		mine[i] = stacks_take((void *)1, (void *)caller, NULL);
 		check(mine[i] != STACKS_NONE);
 		check(stacks_get(mine[i], &pcs) == 1 + NFRAMES && pcs[0] == 1);
 		for (unsigned f = 0; f < NFRAMES; f++)

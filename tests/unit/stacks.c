@@ -20,7 +20,7 @@ static int unwind(void **pcs, int max)
 	ncalls++;
 	errno = EINVAL;
 	if (nests)
-		stacks_take((void *)1, (void *)2);
+		stacks_take((void *)1, (void *)2, NULL);
 	memcpy(pcs, chain, (size_t)n * sizeof *chain);
 	return n;
 }
@@ -37,7 +37,7 @@ static void start(void)
 
 static uint32_t take(uintptr_t function, uintptr_t caller)
 {
-	return stacks_take((void *)function, (void *)caller);
+	return stacks_take((void *)function, (void *)caller, NULL);
 }
 
 static void expect(uint32_t stack, const uintptr_t *frames, unsigned n)
