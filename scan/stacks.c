@@ -302,7 +302,7 @@ static uint32_t intern_walk(struct unwind *u, const void *function)
 		i--;
 	node = i ? f[i - 1].note : 0;
 	for (; i < last; i++) {
-		node = f[i].note = child(node, key_of(f[i].call.pc));
+		node = f[i].note = child(node, key_of(f[i].pc));
 		if (unlikely(!node)) {
 			u->nkept = 0;
 			return STACKS_NONE;
@@ -310,7 +310,7 @@ static uint32_t intern_walk(struct unwind *u, const void *function)
 	}
 	if (last >= u->nsame)
 		f[last].note = 0;
-	return leaf(node, f[last].call.pc, function);
+	return leaf(node, f[last].pc, function);
 }
 
 /* --- taking --- */
@@ -353,7 +353,7 @@ static COLD void compare(const struct unwind *u, stacks_unwind_fn *unwind, uintp
 
 	check(n == u->nframes);
 	for (unsigned i = 0; i < n; i++)
-		check(from[i] == u->frames[n - 1 - i].call.pc);
+		check(from[i] == u->frames[n - 1 - i].pc);
 }
 
 static uint32_t take(stacks_unwind_fn *unwind, const void *function, const void *caller,
@@ -361,7 +361,7 @@ static uint32_t take(stacks_unwind_fn *unwind, const void *function, const void 
 {
 	struct unwind *u = own.walk ? &own.walk->unwind : NULL;
 
-	if (likely(u && (unwind_walk(u, *from, (uintptr_t)caller) || (!unwind && u->nframes)))) {
+	if (likely(u && (unwind_walk(u, from, (uintptr_t)caller) || (!unwind && u->nframes)))) {
 		if (unlikely(knobs.verify && unwind))
 			compare(u, unwind, (uintptr_t)caller);
 		return intern_walk(u, function);

@@ -16,6 +16,8 @@
  *       thread's own stack, above its stack pointer: that is mapped;
  *   U2  a walk gives what libunwind gives (SPANGC_VERIFY=1; tests/unit/unwind.c).
  */
+#pragma GCC optimize("no-tree-slp-vectorize")   /* words that were just stored are not loaded in pairs */
+
 #include "scan/unwind.h"
 
 #include "scan/cfi.h"
@@ -121,8 +123,11 @@ UNCHECKED static unsigned first_failed(const struct unwind_check *checks, unsign
 {
 	uintptr_t differs = 0;
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		differs |= *checks[i].at ^ checks[i].value;
+		/* One by one: gathering them into vectors takes longer. */
+		__asm__("" : "+r"(differs));
+	}
 	if (likely(!differs))
 		return n;
 	for (unsigned i = 0;; i++) {
@@ -131,14 +136,14 @@ UNCHECKED static unsigned first_failed(const struct unwind_check *checks, unsign
 	}
 }
 
-/* Of the outermost `top` frames kept, those that are as they were if the one that `call` belongs to is
- * the innermost of them: `top` or fewer. */
-static unsigned still_there(const struct unwind *u, unsigned top, const struct regs_call *call)
+/* Of the outermost `top` frames kept, the innermost of which has this stack pointer, those that are as
+ * they were: `top` or fewer. */
+static unsigned still_there(const struct unwind *u, unsigned top, uintptr_t pc, uintptr_t frame)
 {
 	const struct unwind_frame *f = &u->frames[top - 1];
 	unsigned failed = 0;
 
-	if (f->call.pc != call->pc || (f->needs_frame && f->call.frame != call->frame))
+	if (f->pc != pc || (f->needs_frame && f->frame != frame))
 		return top - 1;                 /* those outside may be found yet */
 	failed = first_failed(u->checks, f->nchecks);
 	while (top && u->frames[top - 1].nchecks > failed)
@@ -147,11 +152,6 @@ static unsigned still_there(const struct unwind *u, unsigned top, const struct r
 }
 
 /* --- steps --- */
-
-static bool is_end(uint32_t rule)
-{
-	return rule == RULE_END;
-}
 
 static bool is_step(uint32_t rule)
 {
@@ -163,23 +163,27 @@ static unsigned nsaved(uint32_t rule)
 	return rule >> SAVED_SHIFT;
 }
 
-/* The caller's registers, from a stack that ends at `limit`. */
-UNCHECKED HOT struct regs_call step(const struct regs_call *call, uint32_t rule, uintptr_t limit)
+static bool is_from_frame(uint32_t rule)
 {
-	uintptr_t from = (rule & FROM_MASK) == FROM_FRAME ? call->frame : call->stack;
-	uintptr_t top = from + (rule >> UP_SHIFT & UP_MASK) * WORD;
-	const uintptr_t *at = (const uintptr_t *)top;
-	struct regs_call to = { .stack = top, .frame = call->frame };
+	return (rule & FROM_MASK) == FROM_FRAME;
+}
 
-	/* A frame pointer that is none. */
-	if (unlikely(top - call->stack - WORD > UP_MASK * WORD || top % WORD || top > limit)) {
-		to.stack = 0;
-		return to;
-	}
-	to.pc = at[-1];
+/* The registers become the caller's, whose stack ends at `limit`. False: a frame pointer that is
+ * none. */
+UNCHECKED HOT bool step(uintptr_t *pc, uintptr_t *stack, uintptr_t *frame, uint32_t rule,
+                        uintptr_t limit)
+{
+	uintptr_t top = (is_from_frame(rule) ? *frame : *stack)
+	                + (rule >> UP_SHIFT & UP_MASK) * WORD;
+	const uintptr_t *at = (const uintptr_t *)top;
+
+	if (unlikely(top - *stack - WORD > UP_MASK * WORD || top % WORD || top > limit))
+		return false;
+	*pc = at[-1];
+	*stack = top;
 	if (nsaved(rule))
-		to.frame = at[-(int)nsaved(rule)];
-	return to;
+		*frame = at[-(int)nsaved(rule)];
+	return true;
 }
 
 static void add_check(struct unwind *u, struct unwind_frame *f, uintptr_t at, uintptr_t value)
@@ -192,131 +196,154 @@ static void note_checks(struct unwind *u, unsigned i)
 {
 	struct unwind_frame *f = &u->frames[i];
 	const struct unwind_frame *caller = f - 1;
-	bool is_from_frame = (f->rule & FROM_MASK) == FROM_FRAME;
 
-	f->nchecks = 0;
-	f->needs_frame = false;
+	f->nchecks = i ? caller->nchecks : 0;
+	f->needs_frame = is_from_frame(f->rule);
 	if (i == 0) {
-		if (u->is_whole && is_step(f->rule)) {
-			struct regs_call end = step(&f->call, f->rule, UINTPTR_MAX);
+		uintptr_t pc, stack = f->stack, frame = f->frame;
 
-			add_check(u, f, end.stack - WORD, 0);
-			f->needs_frame = is_from_frame;
-		}
+		if (u->is_whole && is_step(f->rule)
+		    && step(&pc, &stack, &frame, f->rule, UINTPTR_MAX))
+			add_check(u, f, stack - WORD, 0);
 		return;
 	}
-	f->nchecks = caller->nchecks;
-	add_check(u, f, caller->call.stack - WORD, caller->call.pc);
+	add_check(u, f, caller->stack - WORD, caller->pc);
 	if (caller->needs_frame && nsaved(f->rule))
-		add_check(u, f, caller->call.stack - nsaved(f->rule) * WORD, caller->call.frame);
-	f->needs_frame = is_from_frame || (caller->needs_frame && !nsaved(f->rule));
+		add_check(u, f, caller->stack - nsaved(f->rule) * WORD, caller->frame);
+	f->needs_frame |= caller->needs_frame && !nsaved(f->rule);
 }
 
 enum ending { ENDING_JOINED, ENDING_WHOLE, ENDING_CUT, ENDING_UNKNOWN };
 
-/* From the frame of `call` outwards, until one of `*top` kept ones is met; `fresh` gets those before,
- * *nfresh of them. */
-static enum ending go(struct unwind *u, struct regs_call call, uintptr_t limit, unsigned *top,
-                      unsigned *nfresh)
+struct walk {
+	uintptr_t limit;                        /* of the stack */
+	unsigned top;                           /* of the frames kept, those that are still there */
+	unsigned nfresh;
+};
+
+/* From the frame with these registers outwards, until one is met that is kept. */
+static enum ending go(struct unwind *u, struct walk *w, uintptr_t pc, uintptr_t stack,
+                      uintptr_t frame)
 {
-	struct unwind_frame *fresh = u->fresh;
-	unsigned n = 0;
+	const struct unwind_frame *kept = u->frames;
+	unsigned top = w->top, n = 0;
+	enum ending ending;
 
 	for (;;) {
-		while (*top && u->frames[*top - 1].call.stack <= call.stack) {
-			unsigned there = *top - 1;
+		struct unwind_frame *f = &u->fresh[n];
 
-			if (u->frames[there].call.stack == call.stack)
-				there = still_there(u, *top, &call);
-			if (there == *top) {
-				*nfresh = n;
-				return ENDING_JOINED;
-			}
-			*top = there;
+		while (top && kept[top - 1].stack < stack)
+			top--;
+		if (top && kept[top - 1].stack == stack) {
+			unsigned there = still_there(u, top, pc, frame);
+
+			ending = ENDING_JOINED;
+			if (there == top)
+				break;
+			top = there;
 		}
-		if (n == u->depth) {
-			*nfresh = n;
-			return ENDING_CUT;
-		}
-		fresh[n].call = call;
-		fresh[n].rule = rule_of(call.pc);
+		ending = ENDING_CUT;
+		if (unlikely(n == u->depth))
+			break;
+		f->pc = pc;
+		f->stack = stack;
+		f->frame = frame;
+		f->rule = rule_of(pc);
 		n++;
-		if (unlikely(!is_step(fresh[n - 1].rule))) {
-			*nfresh = n;
-			return is_end(fresh[n - 1].rule) ? ENDING_WHOLE : ENDING_UNKNOWN;
+		if (unlikely(!is_step(f->rule))) {
+			ending = f->rule == RULE_END ? ENDING_WHOLE : ENDING_UNKNOWN;
+			break;
 		}
-		call = step(&call, fresh[n - 1].rule, limit);
-		if (unlikely(!call.pc)) {
-			*nfresh = n;
-			return call.stack ? ENDING_WHOLE : ENDING_UNKNOWN;
-		}
+		ending = ENDING_UNKNOWN;
+		if (unlikely(!step(&pc, &stack, &frame, f->rule, w->limit)))
+			break;
+		ending = ENDING_WHOLE;
+		if (unlikely(!pc))
+			break;
+	}
+	w->top = ending == ENDING_JOINED ? top : 0;
+	w->nfresh = n;
+	return ending;
+}
+
+/* The kept frames without some of the outermost. */
+static COLD void drop_outer(struct unwind *u, unsigned n, unsigned ndropped)
+{
+	u->is_whole = false;
+	for (unsigned i = 0; i + ndropped < n; i++) {
+		u->frames[i] = u->frames[i + ndropped];
+		note_checks(u, i);
 	}
 }
 
-/* The fresh frames go inside of the `top` kept ones. Too many: the outermost go. */
-static void join(struct unwind *u, unsigned top, unsigned nfresh)
+/* The fresh frames go inside of those that are still there; too many: the outermost go. */
+static void join(struct unwind *u, const struct walk *w)
 {
-	unsigned over = top + nfresh > u->depth ? top + nfresh - u->depth : 0;
+	unsigned over = w->top + w->nfresh > u->depth ? w->top + w->nfresh - u->depth : 0;
 
+	u->nsame = w->top;
 	if (unlikely(over)) {
-		memmove(u->frames, u->frames + over, (top - over) * sizeof *u->frames);
-		u->is_whole = false;
-		for (unsigned i = 0; i < top - over; i++)
-			note_checks(u, i);
+		drop_outer(u, w->top, over);
+		u->nsame = 0;
 	}
-	u->nsame = over ? 0 : top;
-	u->nframes = top - over;
-	for (unsigned i = nfresh; i--; u->nframes++) {
-		u->frames[u->nframes] = u->fresh[i];
+	u->nframes = w->top - over;
+	for (unsigned i = w->nfresh; i--; u->nframes++) {
+		struct unwind_frame *to = &u->frames[u->nframes];
+		const struct unwind_frame *f = &u->fresh[i];
+
+		to->pc = f->pc;
+		to->stack = f->stack;
+		to->frame = f->frame;
+		to->rule = f->rule;
 		note_checks(u, u->nframes);
 	}
 }
 
-/* Our own calls between. */
-static bool leave_own(struct regs_call *call, uintptr_t caller)
+/* From one of our own calls to the one that returns to `caller`. */
+static COLD bool leave_own(struct regs_call *call, uintptr_t caller)
 {
 	for (unsigned i = 0; call->pc != caller; i++) {
 		uint32_t rule = rule_of(call->pc);
 
-		if (i == OWN_FRAMES || !is_step(rule))
+		if (i == OWN_FRAMES || !is_step(rule)
+		    || !step(&call->pc, &call->stack, &call->frame, rule, UINTPTR_MAX))
 			return false;
-		*call = step(call, rule, UINTPTR_MAX);
 	}
 	return true;
 }
 
-bool unwind_walk(struct unwind *u, struct regs_call from, uintptr_t caller)
+bool unwind_walk(struct unwind *u, const struct regs_call *from, uintptr_t caller)
 {
 	uint32_t now = modules_generation();
-	unsigned top = u->generation == now ? u->nkept : 0, nfresh;
+	unsigned nkept = u->generation == now ? u->nkept : 0;
+	struct regs_call call;
 
 	/* relaxed: see forget(). */
 	if (unlikely(atomic_load_explicit(&rules_generation, memory_order_relaxed) != now))
 		forget(now);
 	u->generation = now;
 	u->nframes = u->nsame = u->nkept = 0;
-	if (unlikely(!leave_own(&from, caller)))
-		return false;
+	if (unlikely(from->pc != caller)) {
+		call = *from;
+		if (!leave_own(&call, caller))
+			return false;
+		from = &call;
+	}
 
-	bool is_own_stack = from.stack - u->base < u->limit - u->base;
-	uintptr_t limit = is_own_stack ? u->limit : UINTPTR_MAX;
-
-	if (unlikely(!is_own_stack))
-		top = 0;
-
-	enum ending ending = go(u, from, limit, &top, &nfresh);
+	bool is_own_stack = from->stack - u->base < u->limit - u->base;
+	struct walk w = { .limit = is_own_stack ? u->limit : UINTPTR_MAX,
+	                  .top = is_own_stack ? nkept : 0 };
+	enum ending ending = go(u, &w, caller, from->stack, from->frame);
 
 	/* Frames that were left out belong to this stack. */
-	if (unlikely(ending == ENDING_JOINED && !u->is_whole && top + nfresh < u->depth)) {
-		top = 0;
-		ending = go(u, from, limit, &top, &nfresh);
+	if (unlikely(ending == ENDING_JOINED && !u->is_whole && w.top + w.nfresh < u->depth)) {
+		w.top = 0;
+		ending = go(u, &w, caller, from->stack, from->frame);
 	}
-	if (ending != ENDING_JOINED) {
-		top = 0;
+	if (ending != ENDING_JOINED)
 		u->is_whole = ending == ENDING_WHOLE;
-	}
-	join(u, top, nfresh);
-	if (is_own_stack && ending != ENDING_UNKNOWN && u->frames[0].call.stack <= u->limit)
+	join(u, &w);
+	if (is_own_stack && ending != ENDING_UNKNOWN && u->frames[0].stack <= u->limit)
 		u->nkept = u->nframes;
 	return ending != ENDING_UNKNOWN;
 }

@@ -11,11 +11,11 @@
 #include "scan/regs.h"
 
 struct unwind_frame {
-	struct regs_call call;                  /* as it is here once what this frame called returns */
+	uintptr_t pc, stack, frame;             /* registers, once what this frame called returns */
 	uint32_t rule;                          /* unwind.c */
 	uint32_t note;                          /* the caller's */
 	uint16_t nchecks;                       /* all must hold if the frames outside are to be as kept */
-	bool needs_frame;                       /* and call.frame too */
+	bool needs_frame;                       /* and `frame` too */
 };
 
 struct unwind_check {
@@ -44,6 +44,6 @@ void unwind_init(struct unwind *u, unsigned depth, uintptr_t base, uintptr_t lim
 
 /* The frames from the one that `caller` returns to on. `from` is a call of ours inside of that. False:
  * only the innermost frames could be told. ctx: alloc, signal */
-bool unwind_walk(struct unwind *u, struct regs_call from, uintptr_t caller);
+bool unwind_walk(struct unwind *u, const struct regs_call *from, uintptr_t caller);
 
 #endif
