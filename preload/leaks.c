@@ -43,7 +43,7 @@ struct call {
 
 static SLOW uint32_t stack_of(const struct call *call)
 {
-	return stacks_take(call->function, call->caller, &call->from);
+	return stacks_take_from(call->function, call->caller, &call->from);
 }
 
 /* Blocks whose stack is not taken are told from others by that, and by birth 0: sampling is to cost

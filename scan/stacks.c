@@ -68,9 +68,6 @@ static struct {
 	const void *_Atomic functions[NFUNCTIONS];
 } stacks;
 
-/* Of stacks_get(). */
-static uintptr_t shown[1 + STACKS_DEPTH_MAX];
-
 static _Thread_local struct {
 	struct walk *walk;
 	bool is_unwinding;
@@ -376,10 +373,8 @@ static uint32_t take(stacks_unwind_fn *unwind, const void *function, const void 
 	return stack;
 }
 
-uint32_t stacks_take(const void *function, const void *caller, const struct regs_call *from)
+uint32_t stacks_take_from(const void *function, const void *caller, const struct regs_call *from)
 {
-	struct regs_call here = regs_caller(__builtin_frame_address(0));
-
 	/* acquire: pairs with the release in stacks_unwind_with(). */
 	stacks_unwind_fn *unwind = atomic_load_explicit(&stacks.unwind, memory_order_acquire);
 
@@ -393,31 +388,41 @@ uint32_t stacks_take(const void *function, const void *caller, const struct regs
 	own.is_unwinding = true;
 	atomic_signal_fence(memory_order_seq_cst);      /* a handler sees it from here ... */
 
-	uint32_t stack = take(unwind, function, caller, from ? from : &here);
+	uint32_t stack = take(unwind, function, caller, from);
 
 	atomic_signal_fence(memory_order_seq_cst);      /* ... to here */
 	own.is_unwinding = false;
 	return stack;
 }
 
-unsigned stacks_get(uint32_t stack, const uintptr_t **pcs)
+uint32_t stacks_take(const void *function, const void *caller)
 {
+	struct regs_call here = regs_caller(__builtin_frame_address(0));
+
+	return stacks_take_from(function, caller, &here);
+}
+
+unsigned stacks_read(uint32_t stack, uintptr_t pcs[1 + STACKS_DEPTH_MAX])
+{
+	uint64_t function = stack < stacks_count() ? stacks.nodes[stack].key >> FUNCTION_SHIFT : 0;
 	unsigned n = 1;
 
-	if (!stack || stack >= stacks_count() || !stacks.nodes[stack].key)
-		return 0;
-
-	uint64_t function = stacks.nodes[stack].key >> FUNCTION_SHIFT;
-
 	if (!function)
-		return 0;                       /* of an outer frame */
+		return 0;                       /* nothing, or an outer frame */
 	/* relaxed: set before the number was used. */
-	shown[0] = (uintptr_t)atomic_load_explicit(&stacks.functions[function - 1],
-	                                           memory_order_relaxed);
+	pcs[0] = (uintptr_t)atomic_load_explicit(&stacks.functions[function - 1],
+	                                         memory_order_relaxed);
 	for (uint32_t node = stack; node && n <= STACKS_DEPTH_MAX; node = stacks.nodes[node].parent)
-		shown[n++] = word_of(stacks.nodes[node].key);
-	*pcs = shown;
+		pcs[n++] = word_of(stacks.nodes[node].key);
 	return n;
+}
+
+unsigned stacks_get(uint32_t stack, const uintptr_t **pcs)
+{
+	static uintptr_t shown[1 + STACKS_DEPTH_MAX];
+
+	*pcs = shown;
+	return stacks_read(stack, shown);
 }
 
 uint32_t stacks_count(void)

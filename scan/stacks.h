@@ -36,13 +36,18 @@ void stacks_thread_ends(void);
 /* The child has one thread. ctx: fork child */
 void stacks_fork_child(void);
 
-/* The number of the calling thread's stack: `function` was called from `caller`. `from` is that call,
- * or one of ours inside of it, or NULL for this one. In a signal handler that interrupted this, and
- * where the unwinder itself allocates, the caller is all. errno kept. ctx: alloc */
-uint32_t stacks_take(const void *function, const void *caller, const struct regs_call *from);
+/* The number of the calling thread's stack: `function` was called from `caller`. In a signal handler
+ * that interrupted this, and where the unwinder itself allocates, that is all. errno kept.
+ * ctx: alloc */
+uint32_t stacks_take(const void *function, const void *caller);
 
-/* Its frames, as words of modules.h; how many: 0 if there is no such stack. One at a time: they stay until the next call.
- * ctx: any, signal */
+/* The same; `from` is that call, or one of ours inside of it. */
+uint32_t stacks_take_from(const void *function, const void *caller, const struct regs_call *from);
+
+/* Its frames, as words of modules.h; how many: 0 if there is no such stack. ctx: any, signal */
+unsigned stacks_read(uint32_t stack, uintptr_t pcs[1 + STACKS_DEPTH_MAX]);
+
+/* The same for one thread at a time: the frames stay until its next call. */
 unsigned stacks_get(uint32_t stack, const uintptr_t **pcs);
 
 /* Numbers are below this; not each is a stack's. ctx: any, signal */

@@ -40,7 +40,7 @@ static uint32_t strlen_stack(void)
 	uint32_t stack;
 
 	cr_assert(stacks_start(4));
-	stack = stacks_take((void *)malloc, (char *)(void *)getenv + 1, NULL);
+	stack = stacks_take((void *)malloc, (char *)(void *)getenv + 1);
 	cr_assert(symbols_start());
 	symbols_want((uintptr_t)getenv + 1, false);
 	symbols_run(NULL, NULL);
