@@ -92,8 +92,8 @@ static int compare_frames(uintptr_t left, uintptr_t right)
 
 static int compare_stacks(uint32_t left, uint32_t right)
 {
-	const uintptr_t *a, *b;
-	unsigned na = stacks_get(left, &a), nb = stacks_get(right, &b);
+	static uintptr_t a[1 + STACKS_DEPTH_MAX], b[1 + STACKS_DEPTH_MAX];
+	unsigned na = stacks_read(left, a), nb = stacks_read(right, b);
 	int order = 0;
 
 	for (unsigned i = 0; i < na && i < nb && !order; i++)
