@@ -72,6 +72,14 @@ void report_tenths(struct out *o, uint64_t tenths)
 	out_dec(o, tenths % 10);
 }
 
+/* Of samples there may be none though something was lost; what is left of the sums where all samples are
+ * suppressed is theirs. */
+bool report_has_leaks(const struct report *r)
+{
+	return r->nentries || (!r->found->suppressed.nblocks
+	                       && r->found->direct.nblocks + r->found->indirect.nblocks);
+}
+
 /* Where the program's stderr is, or was at the start. */
 static void say(const struct leaks_request *r, const char *what, const char *why)
 {
@@ -89,7 +97,7 @@ static void say(const struct leaks_request *r, const char *what, const char *why
 /* Text and folded stacks of nothing are nothing, but not for who waits for an answer. */
 static bool is_silent(const struct report *r, unsigned format)
 {
-	return r->request->kind == LEAKS_REPORT && r->request->fd < 0 && !r->nentries && !r->nhidden
+	return r->request->kind == LEAKS_REPORT && r->request->fd < 0 && !report_has_leaks(r) && !r->nhidden
 	       && (format == KNOB_REPORT_TEXT || format == KNOB_REPORT_FOLDED);
 }
 
