@@ -187,6 +187,7 @@ uint64_t reports_write(struct leaks_request *request)
 		return REPORTS_FAILED;
 	fill_in(request);
 	eintr_extend();
+	leaks_report_prepare(request);
 
 	uint64_t nbytes = REPORTS_FAILED;
 
@@ -196,6 +197,7 @@ uint64_t reports_write(struct leaks_request *request)
 		nbytes = write_in_copy(request);
 	if (*reports.has_failed)
 		nbytes = REPORTS_FAILED;
+	leaks_report_finish(request);
 	leave(&saved);
 	errno = kept;
 	return nbytes;

@@ -17,6 +17,7 @@
 #include "core/scavenge.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
+#include "scan/thread_names.h"
 #include "scan/threads.h"
 
 #include <errno.h>
@@ -48,10 +49,12 @@ static void thread_ends(void *round)
 {
 	intptr_t n = (intptr_t)round;
 
-	if (n < PTHREAD_DESTRUCTOR_ITERATIONS)
+	if (n < PTHREAD_DESTRUCTOR_ITERATIONS) {
 		pthread_setspecific(key, (void *)(n + 1));
-	else
+	} else {
+		thread_names_end();
 		cache_detach();
+	}
 }
 
 /* Out of the frame of begin(), which is left for good. */
@@ -225,4 +228,5 @@ void threads_fork_child(void)
 	scan_threads_fork_child();
 	roots_fork_child();
 	modules_fork_child();
+	thread_names_fork_child();
 }
