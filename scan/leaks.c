@@ -20,6 +20,7 @@
 #include "scan/scratch.h"
 #include "scan/snapshot.h"
 #include "scan/threads.h"
+#include "scan/workers.h"
 
 #include <string.h>
 
@@ -223,6 +224,7 @@ static const char *look(struct leaks *l, enum leaks_kind kind)
 		return NULL;
 	}
 	mark_set_align(aligns[knobs.scan_align]);
+	mark_set_workers(workers_wanted(snapshot_is_copy() ? WORKERS_BESIDE : WORKERS_ALONE));
 	if (!mark_start())
 		return "no memory for marks";
 	mark_measure_with(readable);
