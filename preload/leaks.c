@@ -13,6 +13,7 @@
 #include "core/record.h"
 #include "core/report.h"
 #include "core/scavenge.h"
+#include "preload/imports.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"
 #include "scan/hidden.h"
@@ -210,6 +211,10 @@ void leaks_start_looking(void)
 		return;
 	}
 	eintr_start();
+	signals_start();
+	execs_start();
+	threads_start();
+	imports_redirect();
 	dl_iterate_phdr(exclude_own, NULL);
 	if (!modules_start())
 		report_line("no memory for names of modules", NULL);

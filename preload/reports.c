@@ -6,6 +6,7 @@
  *
  * One at a time, the next one waits. A child of vfork() has our memory: it is known by its pid, and reports nothing.
  */
+#include "preload/imports.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"
 
@@ -186,7 +187,7 @@ uint64_t reports_write(struct leaks_request *request)
 	if (!reports_are_on() || !enter(&saved))
 		return REPORTS_FAILED;
 	fill_in(request);
-	eintr_extend();
+	imports_redirect();
 	leaks_report_prepare(request);
 
 	uint64_t nbytes = REPORTS_FAILED;
