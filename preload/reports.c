@@ -8,7 +8,6 @@
  */
 #include "preload/imports.h"
 #include "preload/preload.h"
-#include "preload/reporter.h"
 
 #include "core/lock.h"
 #include "core/os.h"
@@ -42,7 +41,6 @@ static struct {
 
 	/* The lock. */
 	bool has_said;                          /* that no copies are made */
-	bool is_over;                           /* the last one was written */
 } reports = { .lock = LOCK_INIT(LOCK_REPORTS) };
 
 /* The folder of the library, as it was at the start: its name may be relative. */
@@ -173,12 +171,6 @@ static uint64_t write_in_copy(struct leaks_request *request)
 	}
 }
 
-static uint64_t write_last(struct leaks_request *request)
-{
-	reports.is_over = true;
-	return leaks_report(request);
-}
-
 uint64_t reports_write(struct leaks_request *request)
 {
 	int kept = errno;
@@ -193,8 +185,8 @@ uint64_t reports_write(struct leaks_request *request)
 	uint64_t nbytes = REPORTS_FAILED;
 
 	if (!request->goes_on)
-		nbytes = write_last(request);
-	else if (!reports.is_over)
+		nbytes = leaks_report(request);
+	else if (!exits_are_over())
 		nbytes = write_in_copy(request);
 	if (*reports.has_failed)
 		nbytes = REPORTS_FAILED;
@@ -221,7 +213,6 @@ void reports_await(void)
 
 uint64_t reports_write_last(const char *when)
 {
-	reporter_finish();
 	return write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
 }
 
@@ -248,6 +239,5 @@ void reports_fork_child(void)
 		return;
 	reports.pid = getpid();
 	lock_reset_after_fork(&reports.lock);
-	reports.is_over = false;
 	snapshot_fork_child();
 }
