@@ -274,6 +274,7 @@ const char *leaks_find(struct leaks *l, enum leaks_kind kind)
 	                  ? look(l, kind) : "no memory for a report";
 
 	l->nthreads = scan_stop_info().nthreads + 1;
+	l->nmissed = scan_stop_info().nmissed;
 	if (is_copy) {
 		l->pause = snapshot_pause();
 	} else {
