@@ -135,11 +135,17 @@ static NOINLINE void hand_to_shared(void)
 
 static void kernel(void)
 {
+	char second[PATH_MAX];
+
 	hand_to_kernel();
 	hand_to_shared();
 	lose_48();
 	expect_48();
+	CHECK(unlink(path_of("r.1")) == 0);
 	expect_48();
+	CHECK(access(path_of("r.1"), F_OK) != 0 && report(2, 20000));    /* numbers are used once */
+	strcpy(second, path_of("r.2"));
+	CHECK(rename(second, path_of("r.1")) == 0);
 }
 
 static void *work(void *end)
@@ -384,6 +390,27 @@ static void forked_with(unsigned nthreads)
 	expect_answer(path);
 }
 
+/* Each has its own copies and their results. */
+static void both(void)
+{
+	pid_t child;
+	int status;
+
+	lose_48();
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0)
+		lose_48();
+	for (int i = 0; i < 40; i++) {
+		size_t nbytes = leak_report();
+
+		CHECKF(nbytes == (child ? 48 : 96), "%zu", nbytes);
+	}
+	if (child == 0)
+		exit(0);
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 static void forked(void)
 {
 	forked_with(1);
@@ -404,7 +431,7 @@ static const struct living {
 	const char *line;                       /* on stderr */
 } all[] = {
 	{ "api", api, NULL, NULL, 4, NULL },
-	{ "kernel", kernel, NULL, NULL, 3, NULL },
+	{ "kernel", kernel, NULL, NULL, 1, NULL },
 	{ "threads", threads, NULL, NULL, 6, NULL },
 	{ "refused", refused, NULL, NULL, 3,
 	  "spangc: no copy of the process for reports: not permitted; it stands still while they are "
@@ -417,6 +444,7 @@ static const struct living {
 	{ "by_period", by_period, "SPANGC_REPORT_EVERY", "100ms", 0, NULL },
 	{ "by_socket", by_socket, "SPANGC_CONTROL", "socket", 1, NULL },
 	{ "closed", closed, "SPANGC_CONTROL", "socket", 1, NULL },
+	{ "both", both, NULL, NULL, 0, NULL },
 	{ "forked", forked, "SPANGC_CONTROL", "socket", 3, NULL },
 	{ "forked_threads", forked_threads, "SPANGC_CONTROL", "socket", 3, NULL },
 };
