@@ -21,6 +21,7 @@
 #include "core/lock.h"
 #include "core/meta.h"
 #include "core/os.h"
+#include "core/report.h"
 #include "core/sigmask.h"
 #include "scan/cuts.h"
 #include "scan/maps.h"
@@ -455,11 +456,25 @@ __attribute__((noinline)) bool scan_stop(void)
 	return false;
 }
 
+static void say_missed(void)
+{
+	static _Atomic bool is_said;
+
+	/* relaxed: at worst it is said twice. */
+	if (!atomic_exchange_explicit(&is_said, true, memory_order_relaxed))
+		report_line("a thread has blocked the signal that stops it, and runs on: what only its "
+		            "registers hold is taken for a leak", NULL);
+}
+
 void scan_resume(void)
 {
+	bool has_missed = world.info.nmissed;
+
 	check(lock_held(&world.lock));
 	end_stop();
 	leave_world();
+	if (has_missed)
+		say_missed();
 }
 
 static struct scan_thread *first_record(void)
@@ -630,6 +645,34 @@ static void show_altstack(const stack_t *alt, uintptr_t from, const struct visit
 	v->fn(from, base + alt->ss_size, "altstack", v->arg);
 }
 
+/* "0 0x3 0x7f0012345678 ..." while it waits in the kernel: number, arguments, stack pointer, address. */
+static bool see_call(char *line, void *arg)
+{
+	const struct visit *v = arg;
+	const char *at = line;
+
+	while ((at = strstr(at, " 0x"))) {
+		at += strlen(" 0x");
+
+		uintptr_t word = maps_hex(&at);
+
+		v->fn((uintptr_t)&word, (uintptr_t)(&word + 1), "registers", v->arg);
+	}
+	return false;
+}
+
+/* It did not answer: of its registers the kernel tells some, and all of its stack is a root. */
+static void show_missed(int tid, const struct visit *v)
+{
+	char path[64], *end = path;
+	struct visit visit = *v;
+
+	peek_put(&end, "/proc/self/task/");
+	peek_put_number(&end, (unsigned)tid);
+	peek_put(&end, "/syscall");
+	peek_lines(path, see_call, &visit);
+}
+
 /* The frame that the kernel pushed, with all registers, lies below the stack pointer or on the
  * alternate stack: from the context up is alive. */
 static void show_task(struct task *t, const struct visit *v)
@@ -637,8 +680,12 @@ static void show_task(struct task *t, const struct visit *v)
 	uintptr_t context = (uintptr_t)t->context;
 	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);   /* LOCK_WORLD */
 
-	if (t->is_gone || !has_answered(t))
+	if (t->is_gone)
 		return;
+	if (!has_answered(t)) {
+		show_missed(tid, v);
+		return;
+	}
 
 	uintptr_t sp = regs_stack_pointer(t->context);
 	struct scan_thread *record = record_of(tid, sp);

@@ -375,6 +375,34 @@ Test(scan_threads, a_thread_that_does_not_answer_is_counted_and_runs_on, .init =
 	pthread_join(thread[1], NULL);
 }
 
+static void *block_all_reading(void *fd)
+{
+	sigset_t all;
+	char byte;
+
+	sigfillset(&all);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
+	turns[0] = 1;
+	syscall(SYS_read, *(int *)fd, &byte, 1, scan_word(40));  /* in a register, and never used */
+	return NULL;
+}
+
+Test(scan_threads, what_a_thread_that_does_not_answer_gave_the_kernel_is_shown, .init = scan_start,
+     .timeout = 20)
+{
+	pthread_t thread;
+	int fd[2];
+
+	cr_assert_eq(pipe(fd), 0);
+	thread = scan_create(block_all_reading, fd);
+	while (!turns[0])
+		usleep(100);
+	usleep(20000);
+	cr_assert_eq(scan_count_threads(40), 1);
+	close(fd[1]);
+	pthread_join(thread, NULL);
+}
+
 Test(scan_threads, a_program_that_resets_all_signals_is_stopped_all_the_same, .init = scan_start)
 {
 	pthread_t thread;
