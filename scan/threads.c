@@ -62,6 +62,7 @@ struct task {
 
 	/* LOCK_WORLD. */
 	bool is_gone;
+	bool is_refused;                        /* the kernel sends it no signal of ours */
 };
 
 struct task_chunk {
@@ -207,7 +208,7 @@ static struct task *know_task(int tid)
 	if (!t)
 		return NULL;
 	t->context = NULL;
-	t->is_gone = false;
+	t->is_gone = t->is_refused = false;
 	/* relaxed: LOCK_WORLD is held, and the release below publishes them. */
 	atomic_store_explicit(&t->tid, tid, memory_order_relaxed);
 	atomic_store_explicit(&t->answered, 0, memory_order_relaxed);
@@ -273,8 +274,9 @@ static void ask(unsigned number, void *arg)
 			break;
 		regs_syscall(SYS_sched_yield, 0, 0, 0, 0);
 	}
-	if (error)
+	if (error == -ESRCH)
 		note_gone(t);
+	t->is_refused = error && error != -ESRCH;
 }
 
 struct status {
@@ -319,7 +321,7 @@ static void look_at(struct task *t)
 	if (status.state == 'Z' || status.state == 'X' || signal_task(tid, 0) == -ESRCH)
 		note_gone(t);
 	else
-		world.ndeaf += (unsigned)(status.blocked >> (scan_threads_signal() - 1) & 1);
+		world.ndeaf += t->is_refused || (status.blocked >> (scan_threads_signal() - 1) & 1);
 }
 
 /* Who has not answered for so long will not. */
@@ -462,7 +464,7 @@ static void say_missed(void)
 
 	/* relaxed: at worst it is said twice. */
 	if (!atomic_exchange_explicit(&is_said, true, memory_order_relaxed))
-		report_line("a thread has blocked the signal that stops it, and runs on: what only its "
+		report_line("a thread does not take the signal that stops it, and runs on: what only its "
 		            "registers hold is taken for a leak", NULL);
 }
 
