@@ -20,13 +20,15 @@
 #include "core/report.h"
 
 enum lock_rank {                /* guards                                                */
-	LOCK_WORLD = 1,         /* scan/threads.c: one stop of the world at a time       */
+	LOCK_REPORTS = 1,       /* preload/reports.c: one report of leaks at a time      */
+	LOCK_WORLD,             /* scan/threads.c: one stop of the world at a time       */
 	LOCK_HELPER,            /* start of the library; start and end of the helper     */
 	LOCK_HEAPS,             /* the list of heaps                                     */
 	LOCK_HEAP,              /* one thread's heap; never two at once, except in fork  */
 	LOCK_CENTRAL,           /* the heap of the spans that nobody owns                */
 	LOCK_PAGES,             /* which pages are free, the arenas, page -> span        */
 	LOCK_ROOTS,             /* scan/roots.c: what the program added                  */
+	LOCK_MODULES,           /* scan/modules.c: the list of modules; by lock_try() only */
 	LOCK_META,              /* memory for our own records                            */
 	LOCK_REPORT,            /* leaf: one report of several lines at a time           */
 	LOCK_NRANKS

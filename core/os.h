@@ -36,6 +36,11 @@ void os_unreserve(struct os_region *r, size_t used);
 /* Fresh zeroed memory anywhere. NULL: refused. ctx: alloc */
 void *os_map(size_t nbytes);
 
+/* The same, shared with every process that is copied from this one. os_renew_shared(): zero again at
+ * the same address, and shared with nobody. ctx: any */
+void *os_map_shared(size_t nbytes);
+int os_renew_shared(uintptr_t addr, size_t nbytes);
+
 /* Memory of others: it may be read, and written or not. ctx: any */
 int os_protect(uintptr_t addr, size_t nbytes, bool is_writable);
 

@@ -188,6 +188,26 @@ void *os_map(size_t nbytes)
 	return map(0, nbytes, RW, 0);
 }
 
+static void *map_shared(uintptr_t at, size_t nbytes, int flags)
+{
+	int kept = errno;
+	void *p = mmap((void *)at, nbytes, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1,
+	               0);
+
+	errno = kept;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void *os_map_shared(size_t nbytes)
+{
+	return map_shared(0, nbytes, 0);
+}
+
+int os_renew_shared(uintptr_t addr, size_t nbytes)
+{
+	return map_shared(addr, nbytes, MAP_FIXED) ? 0 : ENOMEM;
+}
+
 static int advise(uintptr_t addr, size_t nbytes, int advice)
 {
 	int kept = errno;

@@ -6,12 +6,59 @@
 #include "core/record.h"
 
 #include "core/heap.h"
+#include "core/hooks.h"
+#include "core/os.h"
 
 #define SPARE_MAX 0x7fffu
 #define IGNORED (UINT64_C(1) << 15)
-#define STACK_SHIFT 16
+#define REPORTED (UINT64_C(1) << 16)
+#define STACK_SHIFT 17
+#define THREAD_SHIFT 38
+#define BIRTH_SHIFT 50
+
+#define BIRTH_UNIT_MS 250
+#define BIRTH_MANTISSA 10                       /* bits */
 
 _Static_assert(SIZECLASS_MAX - RECORD_BYTES <= SPARE_MAX, "the spare bytes of any slot fit");
+_Static_assert(RECORD_STACK_MAX >> (THREAD_SHIFT - STACK_SHIFT) == 0, "numbers of stacks fit");
+_Static_assert(RECORD_THREAD_MANY >> (BIRTH_SHIFT - THREAD_SHIFT) == 0, "numbers of threads fit");
+
+/* Constant after record_start(). */
+static uint64_t start_ms;
+
+void record_start(void)
+{
+	start_ms = os_now_ms();
+}
+
+/* Below 1 << BIRTH_MANTISSA the units themselves, then by powers of two, each in as many steps. */
+unsigned record_birth_of(uint64_t ms)
+{
+	uint64_t units = ms / BIRTH_UNIT_MS;
+
+	if (likely(units >> BIRTH_MANTISSA == 0))
+		return (unsigned)units;
+
+	unsigned up = 63 - BIRTH_MANTISSA - (unsigned)__builtin_clzll(units);
+	uint64_t birth = (units >> up) + ((uint64_t)up << BIRTH_MANTISSA);
+
+	return birth < RECORD_BIRTH_MAX ? (unsigned)birth : RECORD_BIRTH_MAX;
+}
+
+uint64_t record_birth_ms(unsigned birth)
+{
+	unsigned up = birth >> BIRTH_MANTISSA;
+	uint64_t units = birth;
+
+	if (up > 1)
+		units = (birth - (uint64_t)(up - 1) * (1u << BIRTH_MANTISSA)) << (up - 1);
+	return units * BIRTH_UNIT_MS;
+}
+
+unsigned record_birth_now(void)
+{
+	return record_birth_of(os_now_ms() - start_ms);
+}
 
 typedef uint64_t __attribute__((may_alias)) record_word;
 
@@ -26,7 +73,9 @@ void record_set(const void *p, const struct block *b, struct record r)
 {
 	size_t spare = b->class == SIZECLASS_LARGE ? 0 : b->usable - r.nbytes;
 
-	*word_of(p, b) = (uint64_t)r.stack << STACK_SHIFT | (r.is_ignored ? IGNORED : 0) | spare;
+	*word_of(p, b) = (uint64_t)r.birth << BIRTH_SHIFT | (uint64_t)r.thread << THREAD_SHIFT
+	                 | (uint64_t)r.stack << STACK_SHIFT | (r.is_ignored ? IGNORED : 0)
+	                 | (r.is_reported ? REPORTED : 0) | spare;
 	if (b->class == SIZECLASS_LARGE)
 		b->span->record.nbytes = r.nbytes;
 }
@@ -38,12 +87,37 @@ struct record record_get(const void *p, const struct block *b)
 	struct record r = {
 		.nbytes = spare < b->usable ? b->usable - spare : 0,
 		.stack = (uint32_t)(word >> STACK_SHIFT) & RECORD_STACK_MAX,
+		.thread = (uint16_t)(word >> THREAD_SHIFT & RECORD_THREAD_MANY),
+		.birth = (uint16_t)(word >> BIRTH_SHIFT),
 		.is_ignored = word & IGNORED,
+		.is_reported = word & REPORTED,
 	};
 
 	if (b->class == SIZECLASS_LARGE)
 		r.nbytes = b->span->record.nbytes;
 	return r;
+}
+
+void record_tell_freed(const void *p, const struct block *b)
+{
+	if (likely(!(*word_of(p, b) & REPORTED)) || !hooks.freed_reported)
+		return;
+
+	struct record r = record_get(p, b);
+
+	hooks.freed_reported(&r);
+}
+
+uint64_t record_raw(const void *p, const struct block *b)
+{
+	return *word_of(p, b);
+}
+
+void record_mark_reported(const void *p, const struct block *b, uint64_t word)
+{
+	/* relaxed: the word is all there is to it. */
+	__atomic_compare_exchange_n(word_of(p, b), &word, word | REPORTED, false, __ATOMIC_RELAXED,
+	                            __ATOMIC_RELAXED);
 }
 
 typedef uint64_t __attribute__((may_alias)) granule_word;

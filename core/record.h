@@ -1,5 +1,5 @@
-/* record.h: what mode leaks keeps about each block: the stack that allocated it, and how many bytes
- * were asked for.
+/* record.h: what mode leaks keeps about each block: how many bytes were asked for, by which stack and
+ * thread, and when.
  *
  * A word at the end of the slot, RECORD_BYTES long; of a large block it stands in the span's
  * record. Only heap.record_bytes says whether there are any: elsewhere a block ends where its slot
@@ -7,7 +7,10 @@
  *
  *     bits  0-14   bytes between those asked for and the record
  *     bit   15     the block is to be ignored
- *     bits 16-39   the stack's number (scan/stacks.h); 0: none
+ *     bit   16     an earlier report called it leaked
+ *     bits 17-37   the stack's number (scan/stacks.h); 0: none
+ *     bits 38-49   the thread's number; 0: unknown
+ *     bits 50-63   when, as record_birth_of() has it
  *
  * A program that writes behind its block writes here: what is read is bounded by the slot.
  */
@@ -17,17 +20,42 @@
 #include "core/base.h"
 #include "core/block.h"
 
-#define RECORD_STACK_MAX ((UINT32_C(1) << 24) - 1)
+#define RECORD_STACK_MAX ((UINT32_C(1) << 21) - 1)
+#define RECORD_THREAD_MANY 4095u                /* one of those that got no number of their own */
+#define RECORD_BIRTH_MAX 0x3fffu
 
 struct record {
 	size_t   nbytes;                        /* asked for */
 	uint32_t stack;
+	uint16_t thread;
+	uint16_t birth;
 	bool     is_ignored;
+	bool     is_reported;
 };
+
+/* Births are counted from here. ctx: init */
+void record_start(void);
+
+/* A birth is a moment in 14 bits: exact to 0.25 s for 8 minutes, then to a 1024th of itself, for 97
+ * days (what comes later counts as then). Rounded down; a later moment never has a lower birth.
+ * record_birth_ms() is the first millisecond with that birth. ctx: any, signal */
+unsigned record_birth_of(uint64_t ms);
+uint64_t record_birth_ms(unsigned birth);
+
+/* About 6 ns: the clock alone takes 5 of them. ctx: any, signal */
+unsigned record_birth_now(void);
 
 /* Writes and reads it. Of `b` only the span, class and usable count. ctx: the block's holder; stw */
 void record_set(const void *p, const struct block *b, struct record r);
 struct record record_get(const void *p, const struct block *b);
+
+/* The block is about to be freed: was it reported? Then who asked for it hears of it. ctx: alloc */
+COLD void record_tell_freed(const void *p, const struct block *b);
+
+/* The word itself; and if it is still `word`, it says from now on that the block was reported. The
+ * block may be freed meanwhile: what is written is what was in this place before. ctx: any */
+uint64_t record_raw(const void *p, const struct block *b);
+void record_mark_reported(const void *p, const struct block *b, uint64_t word);
 
 /* Shows every allocated block, by rising address. The heap is used by nobody else, or the world is
  * stopped. ctx: stw */

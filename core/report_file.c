@@ -30,6 +30,7 @@ struct name {
 };
 
 static _Atomic uint32_t number;                 /* of the last report with a %n */
+static uint64_t written_for;                    /* a process; 0: this one */
 
 static void add(struct name *name, const char *s)
 {
@@ -62,7 +63,7 @@ static const char *program_name(void)
 static void add_field(struct name *name, char letter, uint32_t n)
 {
 	if (letter == 'p')
-		add_number(name, (uint64_t)getpid());
+		add_number(name, written_for ? written_for : (uint64_t)getpid());
 	else if (letter == 'n')
 		add_number(name, n);
 	else
@@ -184,6 +185,16 @@ static int open_pattern(const char *pattern, int *error)
 	return -1;
 }
 
+bool report_file_expand(const char *pattern, char *to)
+{
+	struct name name;
+
+	expand(&name, pattern, 0);
+	if (!name.is_cut)
+		memcpy(to, name.buf, name.len + 1);
+	return !name.is_cut;
+}
+
 int report_file_open(int fallback)
 {
 	const char *pattern = (const char *)(uintptr_t)knobs.report;
@@ -198,6 +209,22 @@ int report_file_open(int fallback)
 		say(pattern, error, fallback);
 	errno = kept;
 	return fd < 0 ? fallback : fd;
+}
+
+void report_file_set_pid(uint64_t pid)
+{
+	written_for = pid;
+}
+
+uint32_t report_file_number(void)
+{
+	/* relaxed, here and below: a number is all there is to it. */
+	return atomic_load_explicit(&number, memory_order_relaxed);
+}
+
+void report_file_set_number(uint32_t n)
+{
+	atomic_store_explicit(&number, n, memory_order_relaxed);
 }
 
 void report_file_close(int fd, int fallback)

@@ -12,6 +12,7 @@
  */
 #include "preload/leaks.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/heap.h"
@@ -106,6 +107,12 @@ static void stand_down(const char *why)
 	report_line("standing down: ", why, NULL);
 }
 
+static void fork_prepare(void)
+{
+	reporter_fork_prepare();
+	cache_fork_prepare();
+}
+
 static void fork_child(void)
 {
 	reports_fork_child();
@@ -114,6 +121,7 @@ static void fork_child(void)
 	cache_fork_child();
 	scavenge_fork_child();
 	threads_fork_child();
+	reporter_fork_child();
 }
 
 static void read_environment(void)
@@ -145,7 +153,7 @@ static bool start_heap(void)
 	cache_init();
 	threads_init();
 	/* As early as can be: handlers registered before ours run inside our locks. */
-	pthread_atfork(cache_fork_prepare, cache_fork_parent, fork_child);
+	pthread_atfork(fork_prepare, cache_fork_parent, fork_child);
 	return true;
 }
 
@@ -197,6 +205,7 @@ static void check_takeover(void)
 void init_find_dlopen(void)
 {
 	*(void **)&next.dlopen = find(RTLD_NEXT, "dlopen");
+	*(void **)&next.dlclose = find(RTLD_NEXT, "dlclose");
 }
 
 void *init_find_next(const char *name)

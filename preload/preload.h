@@ -21,6 +21,7 @@ struct next {
 	void (*free)(void *p);
 	size_t (*malloc_usable_size)(void *p);
 	void *(*dlopen)(const char *file, int mode);
+	int (*dlclose)(void *handle);
 };
 
 extern struct next next;
@@ -33,7 +34,7 @@ struct own_function {
 
 extern const struct own_function malloc_family[];
 
-/* Fills next.dlopen. ctx: any */
+/* Fills next.dlopen and next.dlclose. ctx: any */
 void init_find_dlopen(void);
 
 /* The function that ours stands in front of. ctx: any but alloc */
@@ -55,6 +56,9 @@ void threads_fork_child(void);
 /* Prints what SPANGC_STATS=1 promises. ctx: exit */
 void info_print(void);
 
+/* The same, whoever asks for it, to `fd`. ctx: any */
+void info_write(int fd);
+
 /* stderr, as it is or as it was at the start; -1: there is none any more. ctx: any */
 int info_stderr(void);
 
@@ -65,9 +69,17 @@ void reports_fork_child(void);
 /* Is there anything to report here? Not before the start, nor in a child of vfork. ctx: any */
 bool reports_are_on(void);
 
+/* Writes what is asked for; fills in who asks. Bytes leaked, or REPORTS_FAILED. ctx: any */
+#define REPORTS_FAILED UINT64_MAX
+struct leaks_request;
+uint64_t reports_write(struct leaks_request *request);
+
 /* A report of the process as it is now; the one at its end. Bytes leaked, or 0. ctx: any */
 uint64_t reports_write_now(const char *when);
 uint64_t reports_write_last(const char *when);
+
+/* Returns when no report is under way, or the calling thread itself is at it. ctx: any */
+void reports_await(void);
 
 /* The ends of the process in mode leaks. ctx: constructor; fork child */
 void exits_start(void);
@@ -88,6 +100,9 @@ void threads_start(void);
 
 /* The process is about to become another program. ctx: any */
 void exits_before_exec(void);
+
+/* Has the last report begun? ctx: any */
+bool exits_are_over(void);
 
 /* The program has set `signo` to its default action behind sigaction()'s back. Is `handler`, as it
  * was before, the program's? ctx: any, signal */

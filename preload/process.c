@@ -1,16 +1,20 @@
 /* process.c: calls of the program that would go wrong with a malloc that is not libc's.
  *
  *     dlopen          RTLD_DEEPBIND would bind a plugin to libc's malloc: the flag is dropped
+ *     dlclose         in mode leaks the names of what goes are kept
  *     setrlimit,      a limit on address space would count the heap's reservation: what is not
  *     prlimit         used of it goes first
  *     unshare, setns  some of what they do needs a process with one thread: the helper leaves first
  */
+#include "preload/leaks.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/heap.h"
 #include "core/knobs.h"
 #include "core/report.h"
+#include "scan/modules.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -40,6 +44,20 @@ EXPORT void *dlopen(const char *file, int mode)
 	if (unlikely(mode & RTLD_DEEPBIND) && !next.malloc)
 		return dlopen_unbound(file, mode);
 	return next.dlopen(file, mode);
+}
+
+EXPORT int dlclose(void *handle)
+{
+	if (unlikely(!next.dlclose))
+		init_find_dlopen();
+	if (!leaks_are_on())
+		return next.dlclose(handle);
+	modules_note();
+
+	int result = next.dlclose(handle);
+
+	modules_note();
+	return result;
 }
 
 /* For this process, a finite limit? Then it must find the reservation gone. */
@@ -88,12 +106,19 @@ int prlimit_64(pid_t pid, enum __rlimit_resource resource, const struct rlimit *
 /* The kernel counts a thread for a moment after pthread_join() has returned. */
 static int call_alone(long number, long first, long second)
 {
-	unsigned ntries = threads_stop_helper() ? TRIES : 1;
+	bool had_reporter = reporter_stop();
+	unsigned ntries = threads_stop_helper() || had_reporter ? TRIES : 1;
 	int result;
 
 	do
 		result = (int)syscall(number, first, second);
 	while (result && errno == EINVAL && --ntries && !usleep(TRY_US));
+
+	int kept = errno;
+
+	if (had_reporter)
+		reporter_resume();
+	errno = kept;
 	return result;
 }
 

@@ -1,36 +1,47 @@
 /* reports.c: when reports of leaks are written, and by whom.
  *
  *     at the end of the process    by the process itself: exits.c
- *     spangc_leak_report()         by the calling thread
+ *     spangc_leak_report()         by a copy of the process, for which the calling thread waits;
+ *                                  by the process itself if the kernel makes no copy
  *
- * One at a time. A child of vfork() has our memory: it is known by its pid, and reports nothing.
+ * One at a time, the next one waits. A child of vfork() has our memory: it is known by its pid, and reports nothing.
  */
 #include "preload/imports.h"
 #include "preload/preload.h"
 
+#include "core/lock.h"
 #include "core/os.h"
 #include "core/report.h"
+#include "core/sigmask.h"
 #include "scan/leaks_report.h"
+#include "scan/snapshot.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PATH_BYTES 4096
 
 extern char **environ;
 
+static bool failed_here;                        /* where no memory can be shared */
+
 static struct {
 	/* Constant after reports_start(); the pid changes in a child of fork. */
 	pid_t pid;                              /* 0: nothing is reported */
 	uint64_t start_ns;
 	char helper[PATH_BYTES];                /* "": there is none */
+	bool *has_failed;                       /* the report under way; copies see it */
 
-	/* Any thread, atomic. */
-	_Atomic bool is_busy;                   /* with a report */
-} reports;
+	struct lock lock;                       /* one report at a time */
+
+	/* The lock. */
+	bool has_said;                          /* that no copies are made */
+} reports = { .lock = LOCK_INIT(LOCK_REPORTS) };
 
 /* The folder of the library, as it was at the start: its name may be relative. */
 static size_t find_folder(char *path)
@@ -82,38 +93,133 @@ bool reports_are_on(void)
 	return reports.pid && getpid() == reports.pid;
 }
 
-static uint64_t write_report(struct leaks_request *request)
+/* With signals blocked, so that no handler wants a report while this thread writes one; but not
+ * while it waits, for it must be possible to stop it. False: this very thread is at it, and a fault
+ * of ours led here. */
+static bool enter(struct sigmask *saved)
 {
-	int kept = errno;
+	static const struct timespec moment = { .tv_nsec = 1000000 };
 
-	/* acquire: the report before is done. */
-	if (!reports_are_on()
-	    || atomic_exchange_explicit(&reports.is_busy, true, memory_order_acquire))
-		return 0;
-	imports_redirect();
+	while (!lock_held(&reports.lock)) {
+		sigmask_block(saved);
+		if (lock_try(&reports.lock))
+			return true;
+		sigmask_restore(saved);
+		syscall(SYS_nanosleep, &moment, NULL);
+	}
+	return false;
+}
+
+static void leave(const struct sigmask *saved)
+{
+	lock_drop(&reports.lock);
+	sigmask_restore(saved);
+}
+
+static void fill_in(struct leaks_request *request)
+{
+	*reports.has_failed = false;
+	request->has_failed = reports.has_failed;
 	request->version = SPANGC_VERSION;
 	request->pid = (uint64_t)reports.pid;
 	request->fallback = info_stderr();
 	request->helper = reports.helper[0] ? reports.helper : NULL;
 	request->env = environ;
 	request->ms = (os_now_ns() - reports.start_ns) / 1000000;
+}
 
-	uint64_t nbytes = leaks_report(request);
+static uint64_t write_here(void *request)
+{
+	return leaks_report(request);
+}
 
-	/* release: pairs with the acquire above. */
-	atomic_store_explicit(&reports.is_busy, false, memory_order_release);
+static const char *reason(int error)
+{
+	switch (error) {
+	case EAGAIN: return "too many processes";
+	case ENOMEM: return "no memory";
+	case EPERM: return "not permitted";
+	case ENOSYS: return "no such system call";
+	default: return "refused";
+	}
+}
+
+static void say_refused(int error)
+{
+	if (reports.has_said)
+		return;
+	reports.has_said = true;
+	report_line("no copy of the process for reports: ", reason(error),
+	            "; it stands still while they are made", NULL);
+}
+
+static uint64_t write_in_copy(struct leaks_request *request)
+{
+	struct snapshot s = { .fn = write_here, .arg = request,
+	                      .fds = { request->fallback, request->fd } };
+
+	switch (snapshot_run(&s)) {
+	case SNAPSHOT_DONE:
+		return s.result;
+	case SNAPSHOT_REFUSED:
+		say_refused(s.error);
+		return leaks_report(request);
+	default:
+		report_line("a report is missing: the copy of the process that was to write it ",
+		            s.signo ? "was killed" : "ended", NULL);
+		return REPORTS_FAILED;
+	}
+}
+
+uint64_t reports_write(struct leaks_request *request)
+{
+	int kept = errno;
+	struct sigmask saved;
+
+	if (!reports_are_on() || !enter(&saved))
+		return REPORTS_FAILED;
+	fill_in(request);
+	imports_redirect();
+	leaks_report_prepare(request);
+
+	uint64_t nbytes = REPORTS_FAILED;
+
+	if (!request->goes_on)
+		nbytes = leaks_report(request);
+	else if (!exits_are_over())
+		nbytes = write_in_copy(request);
+	if (*reports.has_failed)
+		nbytes = REPORTS_FAILED;
+	leaks_report_finish(request);
+	leave(&saved);
 	errno = kept;
 	return nbytes;
 }
 
+static uint64_t write_simple(struct leaks_request *request)
+{
+	uint64_t nbytes = reports_write(request);
+
+	return nbytes == REPORTS_FAILED ? 0 : nbytes;
+}
+
+void reports_await(void)
+{
+	struct sigmask saved;
+
+	if (enter(&saved))
+		leave(&saved);
+}
+
 uint64_t reports_write_last(const char *when)
 {
-	return write_report(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
+	return write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
 }
 
 uint64_t reports_write_now(const char *when)
 {
-	return write_report(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
+	return write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1,
+	                                             .goes_on = true });
 }
 
 void reports_start(void)
@@ -121,6 +227,10 @@ void reports_start(void)
 	reports.pid = getpid();
 	reports.start_ns = os_now_ns();
 	find_helper();
+	snapshot_start();
+	reports.has_failed = snapshot_shared(sizeof *reports.has_failed);
+	if (!reports.has_failed)
+		reports.has_failed = &failed_here;
 }
 
 void reports_fork_child(void)
@@ -128,6 +238,6 @@ void reports_fork_child(void)
 	if (!reports.pid)
 		return;
 	reports.pid = getpid();
-	/* relaxed: the child has one thread. */
-	atomic_store_explicit(&reports.is_busy, false, memory_order_relaxed);
+	lock_reset_after_fork(&reports.lock);
+	snapshot_fork_child();
 }

@@ -14,6 +14,7 @@
  */
 #include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "scan/threads.h"
 
@@ -125,10 +126,12 @@ EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *o
 		new = &copy;
 	}
 
-	int result = __sigaction(signo, exits_replace(signo, new), old);
+	int result = __sigaction(signo, exits_replace(signo, reporter_replace(signo, new)), old);
 
 	if (!result && old)
 		exits_hide(old);
+	if (!result)
+		reporter_note(signo, new, old);
 	return result;
 }
 
@@ -212,6 +215,7 @@ static handler_fn *set_handler(unsigned nr, int signo, handler_fn *handler)
 		return before;
 	if (handler == SIG_DFL)
 		exits_was_defaulted(signo);
+	before = reporter_was_set(signo, handler, before);
 	return exits_is_own(before) ? SIG_DFL : before;
 }
 

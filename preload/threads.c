@@ -11,11 +11,14 @@
  */
 #include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/lock.h"
 #include "core/scavenge.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
+#include "scan/thread_names.h"
 #include "scan/threads.h"
 
 #include <errno.h>
@@ -48,10 +51,12 @@ static void thread_ends(void *round)
 {
 	intptr_t n = (intptr_t)round;
 
-	if (n < PTHREAD_DESTRUCTOR_ITERATIONS)
+	if (n < PTHREAD_DESTRUCTOR_ITERATIONS) {
 		pthread_setspecific(key, (void *)(n + 1));
-	else
+	} else {
+		thread_names_end();
 		cache_detach();
+	}
 }
 
 /* Out of the frame of begin(), which is left for good. */
@@ -108,6 +113,8 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 	if (error)
 		scan_thread_drop(t);
+	else
+		reporter_start_late();
 	return error;
 }
 
@@ -256,4 +263,6 @@ void threads_fork_child(void)
 	helper.is_there = false;
 	scan_threads_fork_child();
 	roots_fork_child();
+	modules_fork_child();
+	thread_names_fork_child();
 }

@@ -1,15 +1,26 @@
-/* helper.h: another program answers questions: for symbols.c. */
+/* helper.h: another program at work for a report: symbols.py, pprof.py. */
 #ifndef SCAN_HELPER_H
 #define SCAN_HELPER_H
 
 #include "core/base.h"
 
-/* A file in memory for the questions; -1: refused. ctx: any */
-int helper_questions(void);
+/* A file in memory; -1: refused. ctx: any */
+int helper_file(void);
 
-/* Runs the program `path` with `questions` as its standard input, and gives up on it after a minute
- * of silence. LD_* and SPANGC_* of `env` are left out. Bytes of its output in `answers`, at most
- * `max`. ctx: any */
-size_t helper_run(const char *path, char **env, int questions, char *answers, size_t max);
+/* Takes a piece of output. False: no more of it. */
+typedef bool helper_take_fn(const char *text, size_t nbytes, void *arg);
+
+/* Runs the program `path` with the file `in` as its standard input, and gives up on it after a minute
+ * of silence. LD_* and SPANGC_* of `env` are left out. True: it came to its end, with status 0. The
+ * program that we are in is sent no SIGCHLD and can't wait for it. ctx: any */
+bool helper_run(const char *path, char **env, int in, helper_take_fn *take, void *arg);
+
+/* A `take` that keeps the first `max` bytes. */
+struct helper_answers {
+	char *text;
+	size_t len, max;
+};
+
+bool helper_keep(const char *text, size_t nbytes, void *answers);
 
 #endif

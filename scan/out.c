@@ -5,22 +5,53 @@
 #include "scan/out.h"
 
 #include "core/report.h"
+#include "core/sigmask.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+/* A pipe that nobody reads, and a file that may not grow, are told by a signal to the thread as well:
+ * it is taken before signals are open again. */
+static void take_signal(int signo)
+{
+	const struct sigmask set = { UINT64_C(1) << (signo - 1) };
+	const struct timespec now = { 0 };
+
+	syscall(SYS_rt_sigtimedwait, &set, NULL, &now, sizeof set.bits);
+}
+
+bool out_write(int fd, const char *s, size_t nbytes)
+{
+	struct sigmask saved;
+	int error = 0;
+
+	sigmask_block(&saved);
+	while (nbytes && !error) {
+		long n = syscall(SYS_write, fd, s, nbytes);
+
+		if (n > 0) {
+			s += n;
+			nbytes -= (size_t)n;
+		} else if (n == 0 || errno != EINTR) {
+			error = n == 0 ? ENOSPC : errno;
+		}
+	}
+	if (error == EPIPE)
+		take_signal(SIGPIPE);
+	if (error == EFBIG)
+		take_signal(SIGXFSZ);
+	sigmask_restore(&saved);
+	return !error;
+}
 
 void out_flush(struct out *o)
 {
-	for (size_t done = 0; done < o->len && !o->has_failed;) {
-		long n = syscall(SYS_write, o->fd, o->buf + done, o->len - done);
-
-		if (n > 0)
-			done += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			o->has_failed = true;
-	}
+	if (!o->has_failed && o->len && !out_write(o->fd, o->buf, o->len))
+		o->has_failed = true;
 	o->len = 0;
 }
 
@@ -49,6 +80,14 @@ void out_dec(struct out *o, uint64_t n)
 	struct text t = { 0 };
 
 	text_dec(&t, n);
+	out_bytes(o, t.buf, t.len);
+}
+
+void out_dec_width(struct out *o, uint64_t n, unsigned width)
+{
+	struct text t = { 0 };
+
+	text_dec_width(&t, n, width);
 	out_bytes(o, t.buf, t.len);
 }
 

@@ -1,7 +1,7 @@
 /* roots.c: see roots.h.
  *
  * Reached from the leak finder and the collector while the world is stopped; roots_add() and
- * roots_remove() from preload. Depends on threads.c, maps.c, present.c and peek.c, and on heap.h
+ * roots_remove() from preload. Depends on threads.c, maps.c, present.c and kernel.c, and on heap.h
  * and meta.h for what is ours. LOCK_ROOTS guards what the program added, and is taken with signals
  * blocked: nobody is stopped while he holds it.
  *
@@ -14,13 +14,12 @@
 #include "core/lock.h"
 #include "core/meta.h"
 #include "core/sigmask.h"
+#include "scan/kernel.h"
 #include "scan/maps.h"
-#include "scan/peek.h"
 #include "scan/present.h"
 #include "scan/ranges.h"
 
 #include <string.h>
-#include <unistd.h>
 
 /* What the program added, or what is none of its: never unmapped, used again. */
 struct note {
@@ -151,6 +150,17 @@ static void collect_ours(struct ranges *r)
 		exclude(n->from, n->to, r);
 }
 
+/* The list itself, which names the heap's own base; it may move when this is added. */
+static void exclude_list(struct ranges *r)
+{
+	const struct range *before;
+
+	do {
+		before = r->range;
+		exclude((uintptr_t)r->range, (uintptr_t)(r->range + r->room), r);
+	} while (r->range != before);
+}
+
 static bool begins_with(const char *text, const char *head)
 {
 	return strncmp(text, head, strlen(head)) == 0;
@@ -203,50 +213,6 @@ static bool see_mapping(const struct mapping *m, void *arg)
 	return true;
 }
 
-static void show_word(struct visit *v, uintptr_t word, const char *what)
-{
-	v->fn((uintptr_t)&word, (uintptr_t)(&word + 1), what, v->arg);
-}
-
-/* "tfd: 5 events: 19 data: 7f0012345678 pos:..." */
-static bool see_epoll_line(char *line, void *arg)
-{
-	const char *data = begins_with(line, "tfd:") ? strstr(line, "data:") : NULL;
-
-	if (data) {
-		for (data += strlen("data:"); *data == ' '; data++)
-			;
-		show_word(arg, maps_hex(&data), "epoll");
-	}
-	return true;
-}
-
-static void see_fd(unsigned fd, void *arg)
-{
-	static const char epoll[] = "anon_inode:[eventpoll]";
-	char path[64], *end = path, target[sizeof epoll];
-
-	peek_put(&end, "/proc/thread-self/fd/");
-	peek_put_number(&end, fd);
-	if (readlink(path, target, sizeof target) != sizeof epoll - 1
-	    || memcmp(target, epoll, sizeof epoll - 1) != 0)
-		return;
-	end = path;
-	peek_put(&end, "/proc/thread-self/fdinfo/");
-	peek_put_number(&end, fd);
-	peek_lines(path, see_epoll_line, arg);
-}
-
-/* "signal: 14/000056789abcdef0": number and value. */
-static bool see_timer_line(char *line, void *arg)
-{
-	const char *value = begins_with(line, "signal:") ? strchr(line, '/') : NULL;
-
-	if (value++)
-		show_word(arg, maps_hex(&value), "timer");
-	return true;
-}
-
 static void show_added(const struct visit *v)
 {
 	for (const struct note *n = noted.added; n; n = n->next) {
@@ -264,9 +230,9 @@ bool roots_visit(scan_range_fn *fn, void *arg)
 	collect_ours(&no_roots);
 	scan_threads_visit(fn, arg);
 	scan_threads_visit_dead(exclude, &no_roots);
+	exclude_list(&no_roots);
 	ranges_sort(&no_roots);
 	show_added(&v);
-	peek_numbers("/proc/thread-self/fd", see_fd, &v);
-	peek_lines("/proc/self/timers", see_timer_line, &v);
+	kernel_visit(fn, arg);
 	return maps_visit(see_mapping, &v);
 }

@@ -13,6 +13,7 @@
 #include "scan/stacks.h"
 
 #include "core/os.h"
+#include "scan/modules.h"
 #include "scan/roots.h"
 
 #include <errno.h>
@@ -187,6 +188,7 @@ static SLOW uint32_t take_whole(stacks_unwind_fn *unwind, uintptr_t function, ui
 	while (n > 1 && !got[at + n - 1])       /* the end of a thread's stack */
 		n--;
 	got[at - 1] = function;
+	modules_words(&got[at], n);
 	return intern(&got[at - 1], 1 + n);
 }
 
@@ -199,8 +201,10 @@ uint32_t stacks_take(const void *function, const void *caller)
 
 	if (!stacks.heads)
 		return STACKS_NONE;
-	if (!unwind || stacks.depth == 1 || is_unwinding)
+	if (!unwind || stacks.depth == 1 || is_unwinding) {
+		modules_words(&pcs[1], 1);
 		return intern(pcs, 2);
+	}
 
 	uint32_t stack = take_whole(unwind, pcs[0], pcs[1]);
 

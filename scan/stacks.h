@@ -27,7 +27,7 @@ void stacks_unwind_with(stacks_unwind_fn *unwind);
  * itself allocates, it is not called again. errno kept. ctx: alloc */
 uint32_t stacks_take(const void *function, const void *caller);
 
-/* Its frames; how many: 0 if there is no such stack. ctx: any, signal */
+/* Its frames, as words of modules.h; how many: 0 if there is no such stack. ctx: any, signal */
 unsigned stacks_get(uint32_t stack, const uintptr_t **pcs);
 
 /* Numbers are below this. ctx: any, signal */

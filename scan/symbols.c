@@ -1,21 +1,22 @@
 /* symbols.c: addresses of code, in words.
  *
- * Reached from leaks_report.c and suppress.c with the world running: dl_iterate_phdr and dladdr take
- * the loader's lock. Depends on helper.h and scratch.h. One lookup at a time.
+ * Reached from leaks_report.c and suppress.c, in the process or in a copy of it: no lock, no malloc,
+ * nothing of the loader. Depends on modules.h, dynsym.h, helper.h and scratch.h. One lookup at a time.
  *
  * A return address stands behind its call, which may be the last instruction of a function or a
  * line: what is looked up is the byte before it.
  */
 #include "scan/symbols.h"
 
+#include "scan/dynsym.h"
 #include "scan/helper.h"
+#include "scan/modules.h"
+#include "scan/out.h"
 #include "scan/scratch.h"
+#include "scan/sort.h"
 
-#include "core/report.h"
-
-#include <dlfcn.h>
-#include <link.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define WANTED_SHIFT 17
@@ -26,10 +27,10 @@
 #define ANSWERS_BYTES MIB(32)
 
 struct wanted {
-	uintptr_t pc;                           /* 0: this place is free */
-	uintptr_t at;                           /* the byte looked up */
+	uintptr_t word;                         /* of modules.h; 0: this place is free */
 	uint32_t  nframes;
 	bool      is_entry;
+	const struct module *module;            /* NULL: unknown */
 	struct symbol own;                      /* what the process knows by itself */
 	const struct symbol *frames;
 };
@@ -37,8 +38,8 @@ struct wanted {
 static struct scratch wanted_memory, list_memory, frame_memory, name_memory, answer_memory;
 
 static struct {
-	struct wanted *table;                   /* by hash of pc */
-	uint32_t *list;                         /* places in use, in the order they were asked for */
+	struct wanted *table;                   /* by hash of its word */
+	uint32_t *list;                         /* places in use; after note_own() by address */
 	uint32_t n;
 	struct symbol *frames;
 	uint32_t nframes;
@@ -66,25 +67,24 @@ void symbols_drop(void)
 }
 
 /* Its place, or the free one where it would be. */
-static struct wanted *place_of(uintptr_t pc)
+static struct wanted *place_of(uintptr_t word)
 {
-	uint32_t i = (uint32_t)(pc * UINT64_C(0x9e3779b97f4a7c15) >> (64 - WANTED_SHIFT));
+	uint32_t i = (uint32_t)(word * UINT64_C(0x9e3779b97f4a7c15) >> (64 - WANTED_SHIFT));
 
-	while (symbols.table[i].pc && symbols.table[i].pc != pc)
+	while (symbols.table[i].word && symbols.table[i].word != word)
 		i = (i + 1) % WANTED;
 	return &symbols.table[i];
 }
 
-void symbols_want(uintptr_t pc, bool is_entry)
+void symbols_want(uintptr_t word, bool is_entry)
 {
-	struct wanted *w = pc ? place_of(pc) : NULL;
+	struct wanted *w = word ? place_of(word) : NULL;
 
-	if (!w || w->pc || symbols.n == WANTED_MAX)
+	if (!w || w->word || symbols.n == WANTED_MAX)
 		return;
-	w->pc = pc;
+	w->word = word;
 	w->is_entry = is_entry;
-	w->at = is_entry ? pc : pc - 1;
-	w->own.pc = w->at;
+	w->own.pc = modules_pc(word) - !is_entry;
 	w->frames = &w->own;
 	w->nframes = 1;
 	symbols.list[symbols.n++] = (uint32_t)(w - symbols.table);
@@ -105,101 +105,121 @@ static const char *keep(const char *s)
 
 /* --- what the process knows --- */
 
-/* The program's own name is empty there. /proc/self is too once the main thread has ended. */
-static const char *module_name(const char *name)
+static struct wanted *nth(uint32_t i)
 {
-	static char self[4096];
-	ssize_t n;
-
-	if (*name)
-		return keep(name);
-	n = readlink("/proc/thread-self/exe", self, sizeof self - 1);
-	self[n > 0 ? n : 0] = '\0';
-	return n > 0 ? keep(self) : NULL;
+	return &symbols.table[symbols.list[i]];
 }
 
-static bool is_in(const struct dl_phdr_info *info, uintptr_t p)
+static void note_module(struct wanted *w)
 {
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+	const struct module *m = modules_find(w->word);
 
-		if (ph->p_type == PT_LOAD && p - (info->dlpi_addr + ph->p_vaddr) < ph->p_memsz)
-			return true;
+	w->module = m;
+	if (!m)
+		return;
+	w->own.module = m->name[0] ? m->name : NULL;
+	w->own.offset = w->own.pc - m->bias;
+}
+
+/* By address, and the modules that were there one after the other. */
+static bool is_before(const void *left, const void *right)
+{
+	const struct wanted *a = &symbols.table[*(const uint32_t *)left];
+	const struct wanted *b = &symbols.table[*(const uint32_t *)right];
+
+	return a->own.pc != b->own.pc ? a->own.pc < b->own.pc : a->word < b->word;
+}
+
+/* Those of one module, in symbols.list. */
+struct run {
+	uint32_t from, to;
+};
+
+/* The shortest of several names of one function: libc has __libc_malloc for malloc. */
+static bool is_better(const char *name, const char *old)
+{
+	size_t n = strlen(name), nold = old ? strlen(old) : SIZE_MAX;
+
+	return n != nold ? n < nold : strcmp(name, old) < 0;
+}
+
+static void see_function(uintptr_t from, uintptr_t to, const char *name, void *arg)
+{
+	const struct run *run = arg;
+	uint32_t low = run->from, high = run->to;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (nth(middle)->own.pc < from)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return false;
-}
-
-static int note_module(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	const char *name = NULL;
-
-	(void)size;
-	(void)arg;
-	for (uint32_t i = 0; i < symbols.n; i++) {
-		struct wanted *w = &symbols.table[symbols.list[i]];
-
-		if (!is_in(info, w->at))
-			continue;
-		if (!name)
-			name = module_name(info->dlpi_name);
-		w->own.module = name;
-		w->own.offset = w->at - info->dlpi_addr;
+	for (; low < run->to && nth(low)->own.pc < to; low++) {
+		if (is_better(name, nth(low)->own.function))
+			nth(low)->own.function = name;
 	}
-	return 0;
 }
 
-/* Of several names for one function of the malloc family the loader tells any. */
-static const char *usual_name(const char *name)
+/* Of a module that is still there; and copies that last. */
+static void note_functions(struct run run)
 {
-	static const char *const heads[] = { "__libc_", "__" };
+	const struct module *m = nth(run.from)->module;
 
-	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
-		if (!strncmp(name, heads[i], strlen(heads[i])))
-			return name + strlen(heads[i]);
+	/* relaxed: what goes in this moment can't be read, that is all. */
+	if (!m || !atomic_load_explicit(&m->is_loaded, memory_order_relaxed))
+		return;
+	dynsym_visit(m, see_function, &run);
+	for (uint32_t i = run.from; i < run.to; i++) {
+		const char *name = nth(i)->own.function;
+
+		nth(i)->own.function = name ? keep(name) : NULL;
 	}
-	return name;
 }
 
-static void note_function(struct wanted *w)
+static void note_own(void)
 {
-	Dl_info info;
-
-	if (w->own.module && dladdr((void *)w->at, &info) && info.dli_sname)
-		w->own.function = keep(w->is_entry ? usual_name(info.dli_sname) : info.dli_sname);
+	for (uint32_t i = 0; i < symbols.n; i++)
+		note_module(nth(i));
+	sort(symbols.list, symbols.n, sizeof *symbols.list, is_before);
+	for (uint32_t i = 0, to; i < symbols.n; i = to) {
+		for (to = i + 1; to < symbols.n && nth(to)->module == nth(i)->module; to++)
+			;
+		note_functions((struct run){ i, to });
+	}
+	dynsym_drop();
 }
 
 /* --- what the helper knows --- */
 
-/* "MODULE OFFSET": of what lies in a module whose name has no newline. */
+/* "MODULE OFFSET" or "MODULE OFFSET BUILD-ID": of what lies in a module whose name has no newline. */
 static bool is_asked(const struct wanted *w)
 {
 	return w->own.module && w->own.module[0] == '/' && !w->is_entry
 	       && !strchr(w->own.module, '\n');
 }
 
-static void ask(int fd)
+static void ask(struct out *o)
 {
+	static const char digits[] = "0123456789abcdef";
+
 	for (uint32_t i = 0; i < symbols.n; i++) {
-		const struct wanted *w = &symbols.table[symbols.list[i]];
-		struct text t = { 0 };
-		const char *name = w->own.module;
+		const struct wanted *w = nth(i);
 
 		if (!is_asked(w))
 			continue;
-		for (size_t left = strlen(name); left;) {
-			size_t n = left < sizeof t.buf ? left : sizeof t.buf;
-
-			memcpy(t.buf, name, n);
-			t.len = n;
-			text_flush(&t, fd);
-			name += n;
-			left -= n;
+		out_str(o, w->own.module);
+		out_str(o, " ");
+		out_hex(o, w->own.offset);
+		out_str(o, w->module->build_id_nbytes ? " " : "");
+		for (unsigned b = 0; b < w->module->build_id_nbytes; b++) {
+			out_bytes(o, &digits[w->module->build_id[b] >> 4], 1);
+			out_bytes(o, &digits[w->module->build_id[b] & 15], 1);
 		}
-		text_str(&t, " ");
-		text_hex(&t, w->own.offset);
-		text_newline(&t);
-		text_flush(&t, fd);
+		out_str(o, "\n");
 	}
+	out_flush(o);
 }
 
 /* The text up to `end`, which is overwritten by its end; NULL if it is empty. *at moves behind. */
@@ -239,7 +259,7 @@ static bool take_line(char **at, const struct wanted *w)
 	field(&line, '\t');
 	*s = (struct symbol){ .function = field(&line, '\t'), .file = field(&line, '\t'),
 		              .line = number(line), .module = w->own.module,
-		              .offset = w->own.offset, .pc = w->at };
+		              .offset = w->own.offset, .pc = w->own.pc };
 	symbols.nframes++;
 	return true;
 }
@@ -247,7 +267,7 @@ static bool take_line(char **at, const struct wanted *w)
 static void take_answers(char *answers)
 {
 	for (uint32_t i = 0; i < symbols.n && *answers; i++) {
-		struct wanted *w = &symbols.table[symbols.list[i]];
+		struct wanted *w = nth(i);
 		struct symbol *first = &symbols.frames[symbols.nframes];
 		unsigned n = 0;
 
@@ -266,31 +286,29 @@ static void take_answers(char *answers)
 
 void symbols_run(const char *path, char **env)
 {
-	int fd;
+	static struct out questions;
+	struct helper_answers answers = { .max = ANSWERS_BYTES - 1 };   /* what follows is zero */
 
-	dl_iterate_phdr(note_module, NULL);
-	for (uint32_t i = 0; i < symbols.n; i++)
-		note_function(&symbols.table[symbols.list[i]]);
+	note_own();
 	if (!path || !symbols.n)
 		return;
-
-	char *answers = scratch_take(&answer_memory, ANSWERS_BYTES);
-
-	fd = answers ? helper_questions() : -1;
-	if (fd < 0)
+	answers.text = scratch_take(&answer_memory, ANSWERS_BYTES);
+	questions = (struct out){ .fd = answers.text ? helper_file() : -1 };
+	if (questions.fd < 0)
 		return;
-	ask(fd);
-	helper_run(path, env, fd, answers, ANSWERS_BYTES - 1);  /* what follows is zero */
-	close(fd);
-	take_answers(answers);
+	ask(&questions);
+	if (!questions.has_failed)
+		helper_run(path, env, questions.fd, helper_keep, &answers);
+	syscall(SYS_close, questions.fd);
+	take_answers(answers.text);
 }
 
-unsigned symbols_get(uintptr_t pc, const struct symbol **frames)
+unsigned symbols_get(uintptr_t word, const struct symbol **frames)
 {
 	static const struct symbol unknown;
-	const struct wanted *w = pc ? place_of(pc) : NULL;
+	const struct wanted *w = word ? place_of(word) : NULL;
 
-	if (!w || !w->pc) {
+	if (!w || !w->word) {
 		*frames = &unknown;
 		return 1;
 	}

@@ -18,18 +18,18 @@ struct symbol {
 	uintptr_t   offset;                     /* the same in the module's own numbering */
 };
 
-/* Looks up return addresses, or with `is_entry` addresses of functions. Each is asked for once, and
- * before symbols_run(). ctx: any */
+/* Looks up words (modules.h) of return addresses, or with `is_entry` of functions. Each is asked for
+ * once, and before symbols_run(). ctx: any */
 bool symbols_start(void);
-void symbols_want(uintptr_t pc, bool is_entry);
+void symbols_want(uintptr_t word, bool is_entry);
 
 /* Modules, and the helper `path` (NULL: none) with the environment `env`, which is filtered.
- * ctx: any, world running */
+ * ctx: any */
 void symbols_run(const char *path, char **env);
 
-/* The frames of `pc`, innermost first: several where functions were inlined. How many, at least 1.
+/* The frames of a word, innermost first: several where functions were inlined. How many, at least 1.
  * ctx: any, after symbols_run() */
-unsigned symbols_get(uintptr_t pc, const struct symbol **frames);
+unsigned symbols_get(uintptr_t word, const struct symbol **frames);
 
 void symbols_drop(void);
 

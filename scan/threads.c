@@ -98,7 +98,7 @@ static struct {
 	struct sigmask saved;
 	uint64_t began_ns;
 	struct scan_stop_info info;
-	int self;
+	int self, pid;
 	uintptr_t self_frame, self_registers[REGS_NSAVED];
 	bool has_new, is_short;                 /* of the last look at /proc/self/task */
 
@@ -405,6 +405,7 @@ static void begin_stop(void)
 	world.ntasks = world.ngone = 0;
 	world.is_short = false;
 	world.self = (int)regs_syscall(SYS_gettid, 0, 0, 0, 0);
+	world.pid = getpid();
 	world.began_ns = os_now_ns();
 	/* release: pairs with the acquire in stop_here(). */
 	atomic_fetch_add_explicit(&world.generation, 1, memory_order_release);
@@ -757,7 +758,7 @@ static bool has_ended(const struct scan_thread *t)
 	if (tid == world.self || (task && !task->is_gone))
 		return false;
 	if (!holds(t, t->libc_record))
-		return tid == getpid() && task;
+		return tid == world.pid && task;
 	return is_libcs(t);
 }
 

@@ -6,10 +6,12 @@ usage: symbols.py <QUESTIONS >ANSWERS
 The library starts this when it writes a report; it imports nothing of its folder, so that it also
 runs as `python3 -I symbols.py`.
 
-question  MODULE OFFSET         one a line: path of an ELF file, and an address in its own
-                                numbering (pc less load bias), looked up as it is: of a call, not
-                                of the instruction after it
-answer    MODULE OFFSET<TAB>FUNCTION<TAB>FILE<TAB>LINE
+question  MODULE OFFSET [BUILD-ID]
+                                one a line: path of an ELF file, and an address in its own
+                                numbering (pc less load bias; 0x and digits), looked up as it is: of
+                                a call, not of the instruction after it. With another BUILD-ID the
+                                file is not the one that was loaded, and not looked into
+answer    QUESTION<TAB>FUNCTION<TAB>FILE<TAB>LINE
                                 one a frame, innermost first: inlined functions have their own;
                                 then an empty line. What is not known is empty. Answers come in
                                 the order of the questions, one for each, whatever it was
@@ -35,9 +37,12 @@ ADDRESS_LINE = re.compile(r"0x[0-9a-f]+$")
 PLACE = re.compile(r"(.*?):(\d+|\?)(?::\d+)?(?: \(discriminator \d+\))?$")
 MANGLED = re.compile(r"_Z|_R[A-Z]|__Z")
 RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
+QUESTION = re.compile(r"(.*) (0x[0-9a-f]+)(?: ([0-9a-f]{2,64}))?")
 UNKNOWN = [("", "", "")]
+DEBUG_FOLDERS = ("/usr/lib/debug",)
 
-SHT_SYMTAB, SHT_DYNSYM = 2, 11
+SHT_SYMTAB, SHT_NOTE, SHT_DYNSYM = 2, 7, 11
+NT_GNU_BUILD_ID = 3
 STT_FUNC, STT_GNU_IFUNC = 2, 10
 NEAR = 16                               # symbols that begin before an address and may still have it
 
@@ -57,18 +62,46 @@ def text_at(data, at):
     return data[at:data.find(b"\0", at)].decode(errors="replace")
 
 
-class SymbolTable:
+class Elf:
+    """A 64-bit file of this machine's byte order; .data is empty if it is none."""
+
+    def __init__(self, path):
+        self.data = b""
+        try:
+            with open(path, "rb") as f:
+                data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+            if data[:4] == b"\x7fELF" and data[4] == 2 and \
+                    data[5] == (1 if sys.byteorder == "little" else 2):
+                self.data = data
+        except (OSError, ValueError, IndexError):
+            pass
+
+    def build_id(self):
+        """In hexadecimal; "": it has none."""
+        try:
+            for kind, offset, nbytes, _ in sections(self.data):
+                end = offset + nbytes
+                while kind == SHT_NOTE and offset + 12 <= end:
+                    nname, ntext, note = struct.unpack_from("=III", self.data, offset)
+                    text = offset + 12 + (nname + 3 & ~3)
+                    if note == NT_GNU_BUILD_ID and self.data[offset + 12:text] == b"GNU\0":
+                        return self.data[text:text + ntext].hex()
+                    offset = text + (ntext + 3 & ~3)
+        except struct.error:
+            pass
+        return ""
+
+
+class SymbolTable(Elf):
     """Functions of .symtab and .dynsym: [(first address, end, offset of the name)], sorted."""
 
     def __init__(self, path):
-        self.functions, self.data = [], b""
+        super().__init__(path)
+        self.functions = []
         try:
-            with open(path, "rb") as f:
-                self.data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-            if self.data[:4] == b"\x7fELF" and self.data[4] == 2 and \
-                    self.data[5] == (1 if sys.byteorder == "little" else 2):
+            if self.data:
                 self.read_all()
-        except (OSError, struct.error, ValueError, IndexError):
+        except (struct.error, ValueError, IndexError):
             pass
         self.functions.sort()
 
@@ -135,23 +168,36 @@ def ask(tool, module, offsets):
     return {offset: frames_of(lines) for offset, lines in answers if len(lines) > 1}
 
 
-def look_up(tool, module, offsets):
+def file_of(module, build_id):
+    """Where to look: the module, or, if that is another one by now or not there any more, its debug
+    information by build-id. None: nowhere."""
+    if os.path.isfile(module) and build_id in ("", Elf(module).build_id()):
+        return module
+    for folder in DEBUG_FOLDERS:
+        path = f"{folder}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+        if build_id and os.path.isfile(path):
+            return path
+    return None
+
+
+def look_up(tool, module, build_id, offsets):
     """{offset: frames} of one module."""
-    if not os.path.isfile(module):
+    path = file_of(module, build_id)
+    if not path:
         return {}
-    found = ask(tool, module, offsets) if tool else {}
+    found = ask(tool, path, offsets) if tool else {}
     table = None
     for offset in offsets:
         frames = found.get(offset, UNKNOWN)
         if not frames[-1][0]:
-            table = table or SymbolTable(module)
+            table = table or SymbolTable(path)
             frames = frames[:-1] + [(clean(table.name_of(offset)), *frames[-1][1:])]
         found[offset] = frames
     return found
 
 
 def look_up_all(modules):
-    """{module: {offset: frames}}"""
+    """{(module, build-id): {offset: frames}}"""
     tool = shutil.which("eu-addr2line") or shutil.which("addr2line")
     found, rest = {}, sorted(modules.items())
 
@@ -161,7 +207,7 @@ def look_up_all(modules):
                 module, offsets = rest.pop()
             except IndexError:
                 return
-            found[module] = look_up(tool, module, sorted(offsets))
+            found[module] = look_up(tool, *module, sorted(offsets))
     threads = [threading.Thread(target=work) for _ in range(min(AT_ONCE, len(rest)))]
     for thread in threads:
         thread.start()
@@ -211,12 +257,11 @@ def demangled(names):
 # ---- Questions and answers
 
 def question(line):
-    """(module, offset); (line, None) if it is no question."""
-    module, _, offset = line.rpartition(" ")
-    try:
-        return module, int(offset, 16)
-    except ValueError:
-        return line, None
+    """((module, build-id), offset); offset is None if it is no question."""
+    match = QUESTION.fullmatch(line)
+    if not match:
+        return (line, ""), None
+    return (match.group(1), match.group(3) or ""), int(match.group(2), 16)
 
 
 def main():

@@ -1,5 +1,6 @@
-/* record.c: what was asked for and by which stack comes back for blocks of every kind; the program
- * may write all that is usable; blocks are shown by address, each once.
+/* record.c: what was asked for, by which stack and thread and when comes back for blocks of every
+ * kind; the program may write all that is usable; blocks are shown by address, each once; moments
+ * are rounded down and keep their order.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -54,12 +55,61 @@ Test(record, comes_back_whatever_is_written_into_the_block)
 
 		cr_assert_eq(r.nbytes, sizes[i], "%zu, not %zu", r.nbytes, sizes[i]);
 		cr_assert_eq(r.stack, stack);
-		cr_assert_not(r.is_ignored);
-		r.is_ignored = true;
-		record_set(p, &b, r);
-		cr_assert(record_get(p, &b).is_ignored && record_get(p, &b).nbytes == sizes[i]);
+		cr_assert_not(r.is_ignored || r.is_reported || r.thread || r.birth);
 		cache_free(p);
 	}
+}
+
+static void keeps(void *p, const struct block *b, struct record r)
+{
+	record_set(p, b, r);
+
+	struct record got = record_get(p, b);
+
+	cr_assert(got.nbytes == r.nbytes && got.stack == r.stack && got.thread == r.thread);
+	cr_assert(got.birth == r.birth && got.is_ignored == r.is_ignored);
+	cr_assert(got.is_reported == r.is_reported);
+}
+
+Test(record, fields_are_apart)
+{
+	static const size_t sizes[] = { 0, 24, 32760, 1 << 20 };
+
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		size_t n = sizes[i];
+		void *p = make(n, 0);
+		struct block b = find(p);
+
+		keeps(p, &b, (struct record){ .nbytes = n });
+		keeps(p, &b, (struct record){ .nbytes = n, .stack = RECORD_STACK_MAX });
+		keeps(p, &b, (struct record){ .nbytes = n, .thread = RECORD_THREAD_MANY });
+		keeps(p, &b, (struct record){ .nbytes = n, .birth = RECORD_BIRTH_MAX });
+		keeps(p, &b, (struct record){ .nbytes = n, .is_ignored = true });
+		keeps(p, &b, (struct record){ .nbytes = n, .is_reported = true });
+	}
+}
+
+Test(record, births_are_exact_at_first_and_to_a_1024th_later)
+{
+	const uint64_t end = record_birth_ms(RECORD_BIRTH_MAX);
+
+	cr_assert_gt(end, UINT64_C(97) * 24 * 3600 * 1000);
+	for (unsigned birth = 0; birth < RECORD_BIRTH_MAX; birth++) {
+		uint64_t ms = record_birth_ms(birth), next = record_birth_ms(birth + 1);
+
+		cr_assert_lt(ms, next, "birth %u", birth);
+		cr_assert_leq(next - ms, ms / 1024 > 250 ? ms / 1024 : 250, "birth %u", birth);
+		cr_assert_eq(record_birth_of(ms), birth);
+		cr_assert_eq(record_birth_of(next - 1), birth);
+	}
+	cr_assert_eq(record_birth_of(end), RECORD_BIRTH_MAX);
+	cr_assert_eq(record_birth_of(UINT64_MAX), RECORD_BIRTH_MAX);
+}
+
+Test(record, births_count_from_the_start)
+{
+	record_start();
+	cr_assert_leq(record_birth_now(), record_birth_of(60 * 1000));
 }
 
 Test(record, that_was_overwritten_stays_within_the_block)

@@ -1,0 +1,172 @@
+/* kernel.c: see kernel.h.
+ *
+ * Reached from roots.c, and from snapshot.c around a copy. Depends on peek.c, maps.c and scratch.c.
+ *
+ * Among many descriptors few are epoll instances, and to find these takes a system call for each:
+ * that is done before the world is stopped for a copy. An instance that was made between that look
+ * and the stop is read by the copy itself, a moment later than the rest.
+ */
+#include "scan/kernel.h"
+
+#include "scan/maps.h"
+#include "scan/peek.h"
+#include "scan/scratch.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define FDS_MAX KIB(64)
+#define WORDS_MAX MIB(1)                        /* 16 MiB, touched as they are used */
+
+struct word {
+	uintptr_t value;
+	const char *what;
+};
+
+static struct scratch fd_memory, word_memory;
+
+static struct {
+	unsigned *fds;                          /* epoll instances */
+	size_t nfds;
+	struct word *words;
+	size_t nwords;
+	bool is_kept;
+} kernel;
+
+struct visit {
+	scan_range_fn *fn;
+	void *arg;
+};
+
+static void show(const struct visit *v, uintptr_t word, const char *what)
+{
+	v->fn((uintptr_t)&word, (uintptr_t)(&word + 1), what, v->arg);
+}
+
+/* "tfd: 5 events: 19 data: 7f0012345678 pos:..." */
+static bool see_epoll_line(char *line, void *arg)
+{
+	const char *data = strncmp(line, "tfd:", 4) == 0 ? strstr(line, "data:") : NULL;
+
+	if (data) {
+		for (data += strlen("data:"); *data == ' '; data++)
+			;
+		show(arg, maps_hex(&data), "epoll");
+	}
+	return true;
+}
+
+static bool is_epoll(unsigned fd)
+{
+	static const char epoll[] = "anon_inode:[eventpoll]";
+	char path[64], *end = path, target[sizeof epoll];
+
+	peek_put(&end, "/proc/thread-self/fd/");
+	peek_put_number(&end, fd);
+	return readlink(path, target, sizeof target) == sizeof epoll - 1
+	       && memcmp(target, epoll, sizeof epoll - 1) == 0;
+}
+
+static void read_epoll(unsigned fd, void *arg)
+{
+	char path[64], *end = path;
+
+	peek_put(&end, "/proc/thread-self/fdinfo/");
+	peek_put_number(&end, fd);
+	peek_lines(path, see_epoll_line, arg);
+}
+
+static bool was_kept(unsigned fd)
+{
+	for (size_t i = 0; i < kernel.nfds; i++) {
+		if (kernel.fds[i] == fd)
+			return true;
+	}
+	return false;
+}
+
+static void see_fd(unsigned fd, void *arg)
+{
+	if (is_epoll(fd))
+		read_epoll(fd, arg);
+}
+
+static void see_other_fd(unsigned fd, void *arg)
+{
+	if (!was_kept(fd))
+		see_fd(fd, arg);
+}
+
+/* "signal: 14/000056789abcdef0": number and value. */
+static bool see_timer_line(char *line, void *arg)
+{
+	const char *value = strncmp(line, "signal:", 7) == 0 ? strchr(line, '/') : NULL;
+
+	if (value++)
+		show(arg, maps_hex(&value), "timer");
+	return true;
+}
+
+void kernel_visit(scan_range_fn *fn, void *arg)
+{
+	struct visit v = { fn, arg };
+
+	for (size_t i = 0; kernel.is_kept && i < kernel.nwords; i++)
+		show(&v, kernel.words[i].value, kernel.words[i].what);
+	if (kernel.is_kept)
+		return;
+	peek_numbers("/proc/thread-self/fd", see_fd, &v);
+	peek_lines("/proc/self/timers", see_timer_line, &v);
+}
+
+static void note_fd(unsigned fd, void *arg)
+{
+	(void)arg;
+	if (kernel.nfds < FDS_MAX && is_epoll(fd))
+		kernel.fds[kernel.nfds++] = fd;
+}
+
+bool kernel_look(void)
+{
+	kernel.nfds = kernel.nwords = 0;
+	kernel.is_kept = false;
+	kernel.fds = scratch_take(&fd_memory, FDS_MAX * sizeof *kernel.fds);
+	kernel.words = scratch_take(&word_memory, WORDS_MAX * sizeof *kernel.words);
+	if (!kernel.fds || !kernel.words)
+		return false;
+	peek_numbers("/proc/thread-self/fd", note_fd, NULL);
+	return true;
+}
+
+static void keep_word(uintptr_t from, uintptr_t to, const char *what, void *arg)
+{
+	(void)to;
+	(void)arg;
+	if (kernel.nwords < WORDS_MAX)
+		kernel.words[kernel.nwords++] = (struct word){ *(uintptr_t *)from, what };
+}
+
+void kernel_keep(void)
+{
+	struct visit v = { keep_word, NULL };
+
+	for (size_t i = 0; i < kernel.nfds; i++)
+		read_epoll(kernel.fds[i], &v);
+	peek_lines("/proc/self/timers", see_timer_line, &v);
+	kernel.is_kept = true;
+}
+
+void kernel_keep_rest(void)
+{
+	struct visit v = { keep_word, NULL };
+
+	peek_numbers("/proc/thread-self/fd", see_other_fd, &v);
+}
+
+void kernel_forget(void)
+{
+	kernel.nfds = kernel.nwords = 0;
+	kernel.is_kept = false;
+	scratch_drop(&fd_memory);
+	scratch_drop(&word_memory);
+}

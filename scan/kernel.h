@@ -1,0 +1,20 @@
+/* kernel.h: pointers that the kernel keeps for the program: data of epoll, values of timers. */
+#ifndef SCAN_KERNEL_H
+#define SCAN_KERNEL_H
+
+#include "core/base.h"
+#include "scan/threads.h"
+
+/* Shows each word; `what` is "epoll" or "timer". ctx: stw */
+void kernel_visit(scan_range_fn *fn, void *arg);
+
+/* A copy of the process has none of its timers, and sees what becomes of its epoll instances. Hence:
+ * which of the descriptors are such (false: no memory); their words and those of timers, which
+ * kernel_visit() shows from then on; in the copy, those of instances that came up in between; all
+ * of it forgotten. ctx: any, world running; stw; the copy; any, world running */
+bool kernel_look(void);
+void kernel_keep(void);
+void kernel_keep_rest(void);
+void kernel_forget(void);
+
+#endif
