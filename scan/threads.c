@@ -99,6 +99,8 @@ static struct {
 	int self, pid;
 	uintptr_t self_frame, self_registers[REGS_NSAVED];
 	bool has_new, is_short;                 /* of the last look at /proc/self/task */
+	bool has_self;                          /* else its numbers are another pid namespace's */
+	bool is_refused;                        /* the kernel takes no signal for a thread */
 
 	/* Any thread, atomic. */
 	_Atomic bool is_on;
@@ -247,14 +249,17 @@ static void note_gone(struct task *t)
 	world.ngone++;
 }
 
-/* EAGAIN: no room for one more pending signal (RLIMIT_SIGPENDING); others are taken meanwhile. */
+/* EAGAIN: no room for one more pending signal (RLIMIT_SIGPENDING); others are taken meanwhile. A thread
+ * that is there and can't be asked would run on, unseen: then there is no stop. */
 static void ask(unsigned number, void *arg)
 {
 	int tid = (int)number;
 	long error = 0;
 
 	(void)arg;
-	if (tid == world.self || find_task(tid))
+	if (tid == world.self)
+		world.has_self = true;
+	if (tid == world.self || world.is_refused || find_task(tid))
 		return;
 
 	struct task *t = know_task(tid);
@@ -274,6 +279,8 @@ static void ask(unsigned number, void *arg)
 	}
 	if (error)
 		note_gone(t);
+	if (error && error != -ESRCH)
+		world.is_refused = true;
 }
 
 struct status {
@@ -400,7 +407,7 @@ static void begin_stop(void)
 	atomic_store_explicit(&world.nanswered, 0, memory_order_relaxed);
 	atomic_store_explicit(&world.nasked, 0, memory_order_relaxed);
 	world.ntasks = world.ngone = 0;
-	world.is_short = false;
+	world.is_short = world.has_self = world.is_refused = false;
 	world.self = (int)regs_syscall(SYS_gettid, 0, 0, 0, 0);
 	world.pid = getpid();
 	world.began_ns = os_now_ns();
@@ -428,7 +435,8 @@ static bool stop_others(void)
 {
 	do {
 		world.has_new = false;
-		if (!peek_numbers("/proc/self/task", ask, NULL))
+		if (!peek_numbers("/proc/self/task", ask, NULL) || !world.has_self
+		    || world.is_refused)
 			return false;
 		if (world.has_new)
 			await_answers();

@@ -38,7 +38,8 @@ void scan_thread_drop(struct scan_thread *t);
 
 /* All other threads stop. Not nested: a second thread that wants to stop the world waits its turn,
  * and is stopped meanwhile. Signals stay blocked for the caller until the resume. False: it was not
- * started, or /proc is not there; then nothing is stopped. ctx: any, no lock held */
+ * started, /proc is not there or shows another pid namespace, or the kernel takes no signals for
+ * threads; then nothing is stopped. ctx: any, no lock held */
 bool scan_stop(void);
 void scan_resume(void);
 
