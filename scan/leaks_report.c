@@ -13,6 +13,7 @@
 #include "core/record.h"
 #include "core/report.h"
 #include "core/report_file.h"
+#include "core/sigmask.h"
 #include "scan/growth.h"
 #include "scan/helper.h"
 #include "scan/hidden.h"
@@ -121,7 +122,7 @@ static bool copy(int from, int to)
 	}
 
 	bool is_written = size == 0
-	                  || (text && done == size && out_write(to, text, (size_t)size));
+	                  || (text && done == size && sigmask_write(to, text, (size_t)size));
 
 	scratch_drop(&whole_memory);
 	return is_written;

@@ -30,6 +30,7 @@ struct scan_thread {
 	/* The creator until the thread begins, then the thread; stable while the world is stopped. */
 	void *(*start)(void *);
 	void *arg;
+	bool keeps_stack;                       /* the program, when the thread has ended */
 	uintptr_t base, limit;
 	uintptr_t libc_record;                  /* pthread_self() */
 
@@ -75,13 +76,14 @@ static struct scan_thread *new_record(void)
 	return t;
 }
 
-struct scan_thread *scan_thread_plan(void *(*start)(void *), void *arg)
+struct scan_thread *scan_thread_plan(void *(*start)(void *), void *arg, bool keeps_stack)
 {
 	struct scan_thread *t = new_record();
 
 	if (t) {
 		t->start = start;
 		t->arg = arg;
+		t->keeps_stack = keeps_stack;
 	}
 	return t;
 }
@@ -147,7 +149,7 @@ static bool know_main(void)
 
 	if (!maps_find((uintptr_t)__builtin_frame_address(0), &stack))
 		return false;
-	t = scan_thread_plan(NULL, NULL);
+	t = scan_thread_plan(NULL, NULL, false);
 	if (t)
 		scan_thread_begins(t, stack.to - MAIN_STACK_BYTES, stack.to);
 	return t;
@@ -187,7 +189,8 @@ static struct scan_thread *record_of(int tid, uintptr_t sp)
 	for (struct scan_thread *t = first_record(); t; t = t->next) {
 		/* relaxed: the world is stopped. */
 		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_BEGUN && holds(t, sp)
-		    && (atomic_load_explicit(&t->tid, memory_order_relaxed) == tid || is_libcs(t)))
+		    && (atomic_load_explicit(&t->tid, memory_order_relaxed) == tid
+		        || (!t->keeps_stack && is_libcs(t))))
 			return t;
 	}
 	return NULL;
@@ -304,7 +307,7 @@ static bool has_ended(const struct scan_thread *t)
 	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);  /* the world is stopped */
 	const struct task *task = world_find_task(tid);
 
-	if (tid == world.self || (task && !task->is_gone))
+	if (tid == world.self || (task && !task->is_gone) || t->keeps_stack)
 		return false;
 	if (!holds(t, t->libc_record))
 		return tid == world.pid && task;

@@ -143,7 +143,7 @@ static struct task *know_task(int tid)
 	if (!t)
 		return NULL;
 	t->context = NULL;
-	t->is_gone = t->is_refused = false;
+	t->is_gone = false;
 	/* relaxed: LOCK_WORLD is held, and the release below publishes them. */
 	atomic_store_explicit(&t->tid, tid, memory_order_relaxed);
 	atomic_store_explicit(&t->answered, 0, memory_order_relaxed);
@@ -184,14 +184,17 @@ static void note_gone(struct task *t)
 	world.ngone++;
 }
 
-/* EAGAIN: no room for one more pending signal (RLIMIT_SIGPENDING); others are taken meanwhile. */
+/* EAGAIN: no room for one more pending signal (RLIMIT_SIGPENDING); others are taken meanwhile. A thread
+ * that is there and can't be asked would run on, unseen: then there is no stop. */
 static void ask(unsigned number, void *arg)
 {
 	int tid = (int)number;
 	long error = 0;
 
 	(void)arg;
-	if (tid == world.self || world_find_task(tid))
+	if (tid == world.self)
+		world.has_self = true;
+	if (tid == world.self || world.is_refused || world_find_task(tid))
 		return;
 
 	struct task *t = know_task(tid);
@@ -209,9 +212,10 @@ static void ask(unsigned number, void *arg)
 			break;
 		regs_syscall(SYS_sched_yield, 0, 0, 0, 0);
 	}
-	if (error == -ESRCH)
+	if (error)
 		note_gone(t);
-	t->is_refused = error && error != -ESRCH;
+	if (error && error != -ESRCH)
+		world.is_refused = true;
 }
 
 struct status {
@@ -257,7 +261,7 @@ static void look_at(struct task *t, void *arg)
 	if (status.state == 'Z' || status.state == 'X' || signal_task(tid, 0) == -ESRCH)
 		note_gone(t);
 	else
-		world.ndeaf += t->is_refused || (status.blocked >> (scan_threads_signal() - 1) & 1);
+		world.ndeaf += (unsigned)(status.blocked >> (scan_threads_signal() - 1) & 1);
 }
 
 /* Who has not answered for so long will not. */
@@ -339,7 +343,7 @@ static void begin_stop(void)
 	atomic_store_explicit(&world.nanswered, 0, memory_order_relaxed);
 	atomic_store_explicit(&world.nasked, 0, memory_order_relaxed);
 	world.ntasks = world.ngone = 0;
-	world.is_short = false;
+	world.is_short = world.has_self = world.is_refused = false;
 	world.self = (int)regs_syscall(SYS_gettid, 0, 0, 0, 0);
 	world.pid = getpid();
 	world.began_ns = os_now_ns();
@@ -368,7 +372,8 @@ static bool stop_others(void)
 {
 	do {
 		world.has_new = false;
-		if (!peek_numbers("/proc/self/task", ask, NULL))
+		if (!peek_numbers("/proc/self/task", ask, NULL) || !world.has_self
+		    || world.is_refused)
 			return false;
 		if (world.has_new)
 			await_answers();
@@ -402,7 +407,7 @@ static void say_missed(void)
 
 	/* relaxed: at worst it is said twice. */
 	if (!atomic_exchange_explicit(&is_said, true, memory_order_relaxed))
-		report_line("a thread does not take the signal that stops it, and runs on: what only its "
+		report_line("a thread has blocked the signal that stops it, and runs on: what only its "
 		            "registers hold is taken for a leak", NULL);
 }
 

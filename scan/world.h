@@ -24,7 +24,6 @@ struct task {
 
 	/* LOCK_WORLD. */
 	bool is_gone;
-	bool is_refused;                        /* the kernel sends it no signal of ours */
 };
 
 struct task_chunk {
@@ -45,6 +44,8 @@ extern struct world {
 	int self, pid;
 	uintptr_t self_frame, self_registers[REGS_NSAVED];
 	bool has_new, is_short;                 /* of the last look at /proc/self/task */
+	bool has_self;                          /* else its numbers are another pid namespace's */
+	bool is_refused;                        /* the kernel takes no signal for a thread */
 
 	/* Any thread, atomic. */
 	_Atomic bool is_on;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "tests/unit/scan.h"
+#include "tests/wipe.h"
 
 #define NSPINNERS 8
 
@@ -249,11 +250,17 @@ Test(scan_threads, an_alternate_stack_is_shown, .init = scan_start)
 	pthread_join(thread, NULL);
 }
 
+static __attribute__((noinline)) struct scan_thread *plan_word(void)
+{
+	return scan_thread_plan(spin, (void *)scan_word(7), false);
+}
+
 /* A thread that was created and did not begin yet. */
 Test(scan_threads, an_argument_on_its_way_is_shown, .init = scan_start)
 {
-	struct scan_thread *t = scan_thread_plan(spin, (void *)scan_word(7));
+	struct scan_thread *t = plan_word();
 
+	wipe();
 	cr_assert_geq(scan_count_threads(7), 1);
 	scan_thread_drop(t);
 	cr_assert_eq(scan_count_threads(7), 0);
@@ -323,7 +330,7 @@ Test(scan_threads, memory_that_was_a_stack_is_not_dead_once_it_is_used_otherwise
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstack(&attr, stack, nbytes);
-	check(pthread_create(&thread, &attr, scan_begin, scan_thread_plan(note_stack, NULL)) == 0);
+	check(pthread_create(&thread, &attr, scan_begin, scan_thread_plan(note_stack, NULL, false)) == 0);
 	pthread_join(thread, NULL);
 	memset(stack, 0, nbytes);
 	cr_assert_eq(count_dead((uintptr_t)stack + 100), 0);
