@@ -125,6 +125,10 @@ static void out_pause(struct out *o, const struct report *r)
 {
 	const struct snapshot_pause *pause = &r->found->pause;
 
+	if (r->found->nmissed) {
+		out_dec(o, r->found->nmissed);
+		out_str(o, " thread(s) could not be stopped: what only they point to looks lost.\n\n");
+	}
 	if (!r->request->goes_on)
 		return;
 	out_us(o, "Paused: ", pause->all_ns);

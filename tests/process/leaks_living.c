@@ -135,11 +135,17 @@ static NOINLINE void hand_to_shared(void)
 
 static void kernel(void)
 {
+	char second[PATH_MAX];
+
 	hand_to_kernel();
 	hand_to_shared();
 	lose_48();
 	expect_48();
+	CHECK(unlink(path_of("r.1")) == 0);
 	expect_48();
+	CHECK(access(path_of("r.1"), F_OK) != 0 && report(2, 20000));    /* numbers are used once */
+	strcpy(second, path_of("r.2"));
+	CHECK(rename(second, path_of("r.1")) == 0);
 }
 
 static void *work(void *end)
@@ -220,6 +226,14 @@ static void own_handler(void)
 	CHECK(sigaction(SIGUSR2, NULL, &old) == 0 && old.sa_handler == SIG_DFL);
 	CHECK(raise(SIGUSR2) == 0);
 	expect_report(1, "\"when\":\"signal\"");
+	CHECK(signal(SIGUSR2, SIG_IGN) == SIG_DFL);
+	CHECK(raise(SIGUSR2) == 0);
+	expect_report(2, "\"when\":\"signal\"");
+	CHECK(signal(SIGUSR2, count_signal) == SIG_IGN);
+	CHECK(raise(SIGUSR2) == 0 && nsignals == 2);
+	CHECK(signal(SIGUSR2, SIG_DFL) == count_signal);
+	CHECK(raise(SIGUSR2) == 0);
+	expect_report(3, "\"when\":\"signal\"");
 }
 
 /* The report that was asked for comes, whole, before the last one. */
@@ -376,6 +390,27 @@ static void forked_with(unsigned nthreads)
 	expect_answer(path);
 }
 
+/* Each has its own copies and their results. */
+static void both(void)
+{
+	pid_t child;
+	int status;
+
+	lose_48();
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0)
+		lose_48();
+	for (int i = 0; i < 40; i++) {
+		size_t nbytes = leak_report();
+
+		CHECKF(nbytes == (child ? 48 : 96), "%zu", nbytes);
+	}
+	if (child == 0)
+		exit(0);
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 static void forked(void)
 {
 	forked_with(1);
@@ -396,19 +431,20 @@ static const struct living {
 	const char *line;                       /* on stderr */
 } all[] = {
 	{ "api", api, NULL, NULL, 4, NULL },
-	{ "kernel", kernel, NULL, NULL, 3, NULL },
+	{ "kernel", kernel, NULL, NULL, 1, NULL },
 	{ "threads", threads, NULL, NULL, 6, NULL },
 	{ "refused", refused, NULL, NULL, 3,
 	  "spangc: no copy of the process for reports: not permitted; it stands still while they are "
 	  "made\n" },
 	{ "by_signal", by_signal, "SPANGC_REPORT_SIGNAL", "USR2", 3, NULL },
-	{ "own_handler", own_handler, "SPANGC_REPORT_SIGNAL", "SIGUSR2", 2, NULL },
+	{ "own_handler", own_handler, "SPANGC_REPORT_SIGNAL", "SIGUSR2", 4, NULL },
 	{ "at_the_end", at_the_end, "SPANGC_REPORT_SIGNAL", "12", 2, NULL },
 	{ "last_thread", last_thread, "SPANGC_REPORT_SIGNAL", "USR2", 1, NULL },
 	{ "alone", alone, "SPANGC_REPORT_SIGNAL", "USR2", 2, NULL },
 	{ "by_period", by_period, "SPANGC_REPORT_EVERY", "100ms", 0, NULL },
 	{ "by_socket", by_socket, "SPANGC_CONTROL", "socket", 1, NULL },
 	{ "closed", closed, "SPANGC_CONTROL", "socket", 1, NULL },
+	{ "both", both, NULL, NULL, 0, NULL },
 	{ "forked", forked, "SPANGC_CONTROL", "socket", 3, NULL },
 	{ "forked_threads", forked_threads, "SPANGC_CONTROL", "socket", 3, NULL },
 };
