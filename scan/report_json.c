@@ -82,6 +82,10 @@ static void out_threads(struct out *o, const struct report *r, const struct leak
 
 static void out_ages(struct out *o, const struct report *r, const struct leaks_entry *e)
 {
+	if (!e->thread[0]) {                    /* nothing was noted: SPANGC_STACKS=off */
+		out_str(o, ",\"age_s\":null");
+		return;
+	}
 	out_str(o, ",\"age_s\":{\"oldest\":");
 	report_tenths(o, report_age(r, e->oldest));
 	out_str(o, ",\"newest\":");

@@ -101,7 +101,7 @@ static void out_ages(struct out *o, const struct report *r, const struct leaks_e
 static void out_origin(struct out *o, const struct report *r, const struct leaks_entry *e)
 {
 	bool has_threads = e->thread[0] && thread_names_count() > 1;
-	bool has_ages = report_age(r, e->oldest) >= AGE_MIN;
+	bool has_ages = e->thread[0] && report_age(r, e->oldest) >= AGE_MIN;
 
 	if (!has_threads && !has_ages)
 		return;
