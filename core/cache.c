@@ -36,6 +36,7 @@
 #include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/large.h"
+#include "core/record.h"
 #include "core/scavenge.h"
 #include "core/sigmask.h"
 
@@ -502,12 +503,15 @@ void cache_free_odd(void *p, const void *caller)
 
 	if (!p)
 		return;
-	if (block_find(p, &b))
+	if (block_find(p, &b)) {
+		if (heap.record_bytes)
+			record_tell_freed(p, &b);
 		cache_free_block(p, b.class, "free", caller);
-	else if (hooks.free_elsewhere)
+	} else if (hooks.free_elsewhere) {
 		hooks.free_elsewhere(p);
-	else
+	} else {
 		block_report(p, "free");
+	}
 }
 
 struct spanset *cache_lock_spans(void)

@@ -132,12 +132,15 @@ static bool parse_time(const char *s, const char *words, uint64_t *value)
 	return n == 0 && !*rest;
 }
 
-/* `values` is "DEFAULT LOWEST-HIGHEST". */
+/* `values` is "DEFAULT LOWEST-HIGHEST"; the default may be the word auto, which is 0. */
 static bool parse_count(const char *s, const char *values, uint64_t *value)
 {
 	const char *range = values + word_length(values) + 1, *rest;
 	uint64_t n, lowest, highest;
 
+	*value = 0;
+	if (!strcmp(s, "auto") && !strncmp(s, values, word_length(values)))
+		return true;
 	if (!parse_digits(range, &range, &lowest) || !parse_digits(range + 1, &range, &highest)
 	    || !parse_digits(s, &rest, &n) || *rest || n < lowest || n > highest)
 		return false;
@@ -247,7 +250,8 @@ static void say_bad_value(const struct knob_row *row, const char *setting, size_
 		text_str(&t, "must be none or a path");
 		break;
 	case COUNT:
-		text_str(&t, "must be a number in ");
+		text_str(&t, row->values[0] == 'a' ? "must be auto or a number in "
+		                                   : "must be a number in ");
 		text_str(&t, row->values + word_length(row->values) + 1);
 		break;
 	default:

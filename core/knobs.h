@@ -23,7 +23,8 @@ enum knob_min_align { KNOB_MIN_ALIGN_16, KNOB_MIN_ALIGN_8 };
 enum knob_thp { KNOB_THP_DEFAULT, KNOB_THP_ALWAYS, KNOB_THP_NEVER };
 enum knob_stacks { KNOB_STACKS_ALL, KNOB_STACKS_OFF };
 enum knob_scan_align { KNOB_SCAN_ALIGN_8, KNOB_SCAN_ALIGN_4, KNOB_SCAN_ALIGN_1 };
-enum knob_report_format { KNOB_REPORT_TEXT, KNOB_REPORT_JSON, KNOB_REPORT_FOLDED };
+enum knob_report_format { KNOB_REPORT_TEXT, KNOB_REPORT_JSON, KNOB_REPORT_FOLDED,
+                          KNOB_REPORT_PPROF };
 enum knob_misuse { KNOB_MISUSE_ABORT, KNOB_MISUSE_WARN };
 
 /* Constant after knobs_read(): any thread reads, no lock. The defaults before. */

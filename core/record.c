@@ -6,6 +6,7 @@
 #include "core/record.h"
 
 #include "core/heap.h"
+#include "core/hooks.h"
 #include "core/os.h"
 
 #define SPARE_MAX 0x7fffu
@@ -95,6 +96,28 @@ struct record record_get(const void *p, const struct block *b)
 	if (b->class == SIZECLASS_LARGE)
 		r.nbytes = b->span->record.nbytes;
 	return r;
+}
+
+void record_tell_freed(const void *p, const struct block *b)
+{
+	if (likely(!(*word_of(p, b) & REPORTED)) || !hooks.freed_reported)
+		return;
+
+	struct record r = record_get(p, b);
+
+	hooks.freed_reported(&r);
+}
+
+uint64_t record_raw(const void *p, const struct block *b)
+{
+	return *word_of(p, b);
+}
+
+void record_mark_reported(const void *p, const struct block *b, uint64_t word)
+{
+	/* relaxed: the word is all there is to it. */
+	__atomic_compare_exchange_n(word_of(p, b), &word, word | REPORTED, false, __ATOMIC_RELAXED,
+	                            __ATOMIC_RELAXED);
 }
 
 typedef uint64_t __attribute__((may_alias)) granule_word;

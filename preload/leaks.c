@@ -7,16 +7,20 @@
 #include "preload/leaks.h"
 
 #include "core/cache.h"
+#include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/large.h"
 #include "core/record.h"
 #include "core/report.h"
 #include "core/scavenge.h"
+#include "preload/imports.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"
+#include "scan/hidden.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
+#include "scan/thread_names.h"
 #include "scan/threads.h"
 
 #include <link.h>
@@ -40,6 +44,7 @@ static void note(void *p, const struct block *b, size_t nbytes, const void *func
 	if (knobs.stacks == KNOB_STACKS_ALL)
 		stack = stacks_take(function, caller);
 	record_set(p, b, (struct record){ .nbytes = nbytes, .stack = stack,
+	                                   .thread = thread_names_self(),
 	                                   .birth = (uint16_t)record_birth_now(),
 	                                   .is_ignored = leaks_ignored > 0 });
 }
@@ -98,10 +103,13 @@ void *leaks_alloc_noscan(size_t nbytes, const void *function, const void *caller
 	return noted(cache_alloc_class(sizeclass_noscan(c)), nbytes, function, caller);
 }
 
-static void *resize_large(void *p, size_t nbytes, const void *function, const void *caller)
+static void *resize_large(void *p, const struct block *b, size_t nbytes, const void *function,
+                          const void *caller)
 {
 	if (nbytes >= PTRDIFF_MAX)
 		return NULL;
+
+	record_tell_freed(p, b);
 
 	void *to = large_resize(p, nbytes + 1);
 
@@ -129,11 +137,12 @@ void *leaks_resize(void *p, const struct block *b, size_t nbytes, const void *fu
                    const void *caller)
 {
 	if (block_keeps(b, nbytes)) {
+		record_tell_freed(p, b);
 		note(p, b, nbytes, function, caller);
 		return p;
 	}
 	if (b->class == SIZECLASS_LARGE && class_for(1, nbytes) == SIZECLASS_NONE)
-		return resize_large(p, nbytes, function, caller);
+		return resize_large(p, b, nbytes, function, caller);
 	return move(p, b, nbytes, function, caller);
 }
 
@@ -145,6 +154,8 @@ bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes)
 void leaks_start(void)
 {
 	record_start();
+	thread_names_start();
+	hooks.freed_reported = hidden_freed;
 	if (knobs.stacks == KNOB_STACKS_ALL && !stacks_start((unsigned)knobs.stack_depth))
 		report_line("no memory for stacks: leaks are reported without", NULL);
 }
@@ -200,6 +211,10 @@ void leaks_start_looking(void)
 		return;
 	}
 	eintr_start();
+	signals_start();
+	execs_start();
+	threads_start();
+	imports_redirect();
 	dl_iterate_phdr(exclude_own, NULL);
 	if (!modules_start())
 		report_line("no memory for names of modules", NULL);

@@ -6,8 +6,8 @@
  *
  * One at a time, the next one waits. A child of vfork() has our memory: it is known by its pid, and reports nothing.
  */
+#include "preload/imports.h"
 #include "preload/preload.h"
-#include "preload/reporter.h"
 
 #include "core/lock.h"
 #include "core/os.h"
@@ -41,7 +41,6 @@ static struct {
 
 	/* The lock. */
 	bool has_said;                          /* that no copies are made */
-	bool is_over;                           /* the last one was written */
 } reports = { .lock = LOCK_INIT(LOCK_REPORTS) };
 
 /* The folder of the library, as it was at the start: its name may be relative. */
@@ -172,12 +171,6 @@ static uint64_t write_in_copy(struct leaks_request *request)
 	}
 }
 
-static uint64_t write_last(struct leaks_request *request)
-{
-	reports.is_over = true;
-	return leaks_report(request);
-}
-
 uint64_t reports_write(struct leaks_request *request)
 {
 	int kept = errno;
@@ -186,16 +179,18 @@ uint64_t reports_write(struct leaks_request *request)
 	if (!reports_are_on() || !enter(&saved))
 		return REPORTS_FAILED;
 	fill_in(request);
-	eintr_extend();
+	imports_redirect();
+	leaks_report_prepare(request);
 
 	uint64_t nbytes = REPORTS_FAILED;
 
 	if (!request->goes_on)
-		nbytes = write_last(request);
-	else if (!reports.is_over)
+		nbytes = leaks_report(request);
+	else if (!exits_are_over())
 		nbytes = write_in_copy(request);
 	if (*reports.has_failed)
 		nbytes = REPORTS_FAILED;
+	leaks_report_finish(request);
 	leave(&saved);
 	errno = kept;
 	return nbytes;
@@ -218,7 +213,6 @@ void reports_await(void)
 
 uint64_t reports_write_last(const char *when)
 {
-	reporter_finish();
 	return write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
 }
 
@@ -245,6 +239,5 @@ void reports_fork_child(void)
 		return;
 	reports.pid = getpid();
 	lock_reset_after_fork(&reports.lock);
-	reports.is_over = false;
 	snapshot_fork_child();
 }

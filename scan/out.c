@@ -44,6 +44,14 @@ void out_dec(struct out *o, uint64_t n)
 	out_bytes(o, t.buf, t.len);
 }
 
+void out_dec_width(struct out *o, uint64_t n, unsigned width)
+{
+	struct text t = { 0 };
+
+	text_dec_width(&t, n, width);
+	out_bytes(o, t.buf, t.len);
+}
+
 void out_hex(struct out *o, uint64_t n)
 {
 	struct text t = { 0 };

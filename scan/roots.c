@@ -150,6 +150,17 @@ static void collect_ours(struct ranges *r)
 		exclude(n->from, n->to, r);
 }
 
+/* The list itself, which names the heap's own base; it may move when this is added. */
+static void exclude_list(struct ranges *r)
+{
+	const struct range *before;
+
+	do {
+		before = r->range;
+		exclude((uintptr_t)r->range, (uintptr_t)(r->range + r->room), r);
+	} while (r->range != before);
+}
+
 static bool begins_with(const char *text, const char *head)
 {
 	return strncmp(text, head, strlen(head)) == 0;
@@ -208,17 +219,6 @@ static void show_added(const struct visit *v)
 		if (n->n)
 			v->fn(n->from, n->to, "added", v->arg);
 	}
-}
-
-/* The list begins with the heap's base, which is the address of a block. */
-static void exclude_list(struct ranges *r)
-{
-	const struct range *list;
-
-	do {                                    /* it may have to grow for that */
-		list = r->range;
-		exclude((uintptr_t)list, (uintptr_t)(list + r->room), r);
-	} while (r->range != list);
 }
 
 bool roots_visit(scan_range_fn *fn, void *arg)

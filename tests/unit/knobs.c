@@ -206,6 +206,17 @@ Test(knobs, numbers_have_bounds)
 	expect_refused("SPANGC_SUPPRESSIONS=", "must be none or a path; using none");
 }
 
+Test(knobs, a_number_may_be_left_to_the_library)
+{
+	expect("SPANGC_GC_WORKERS=auto", &knobs.gc_workers, 0);
+	expect("SPANGC_GC_WORKERS=1", &knobs.gc_workers, 1);
+	expect("SPANGC_GC_WORKERS=32", &knobs.gc_workers, 32);
+	knobs = defaults;
+	expect_refused("SPANGC_GC_WORKERS=0", "must be auto or a number in 1-32; using auto");
+	expect_refused("SPANGC_GC_WORKERS=33", "must be auto or a number in 1-32; using auto");
+	expect_refused("SPANGC_STACK_DEPTH=auto", "must be a number in 1-255; using 32");
+}
+
 Test(knobs, signals)
 {
 	static const char *const bad[] = { "", "0", "9", "KILL", "STOP", "SIGSEGV", "11", "32", "33", "65",
@@ -257,7 +268,7 @@ Test(knobs, an_unknown_name_is_told_with_the_known_ones)
 	const char *message = "no such variable; ignored; there are SPANGC_*: MODE MADVISE "
 	                      "RELEASE_DELAY BACKGROUND MIN_ALIGN MEMORY_LIMIT THP MISUSE STATS "
 	                      "REPORT STACKS STACK_DEPTH SCAN_ALIGN REPORT_FORMAT "
-	                      "SUPPRESSIONS EXITCODE VERIFY";
+	                      "SUPPRESSIONS EXITCODE REPORT_SIGNAL REPORT_EVERY CONTROL GC_WORKERS VERIFY";
 
 	expect_refused("SPANGC_STAT=1", message);
 	expect_refused("SPANGC_STATSX=1", message);
