@@ -238,7 +238,7 @@ bool threads_start_helper(const void *caller)
 	join();                                 /* the one before: it has left */
 	helper.is_there = create();
 	if (!helper.is_there)
-		scavenge_helper_failed();
+		helper_failed();
 	lock_drop(&helper.lock);
 	errno = kept;
 	return true;
@@ -251,7 +251,7 @@ bool threads_stop_helper(void)
 	bool was_there = helper.is_there;
 
 	if (was_there)
-		scavenge_stop_helper();
+		helper_stop();
 	join();
 	lock_drop(&helper.lock);
 	return was_there;
