@@ -261,11 +261,43 @@ void cache_free_slow(struct magazines *m, class_idx c, void *p, const void *call
 		cache_free_block(p, c, "free", caller);
 }
 
+/* cache_free() where the hot path is off. False: there is more to it. */
+static bool free_slot(void *p)
+{
+	uintptr_t at = (uintptr_t)p;
+
+	/* relaxed: see record_mark_reported(). */
+	if (!heap_contains(at) || (at - heap.base) << (64 - heap.granule_shift)
+	    || unlikely(atomic_load_explicit(&record_has_reported, memory_order_relaxed)))
+		return false;
+
+	_Atomic uint8_t *granule = heap_granule(at);
+	/* relaxed: see cache_find(). */
+	class_idx c = atomic_load_explicit(granule, memory_order_relaxed);
+
+	if (c == SIZECLASS_NONE || c == SIZECLASS_LARGE)
+		return false;
+
+	struct magazines *m = cache_enter(&cache_tls.cold_mags);
+	void **top = m->top[c] + 1;
+	bool has_room = (uintptr_t)top & (MAGAZINE_BYTES - 1);
+
+	if (likely(has_room)) {
+		/* relaxed: see cache_find(). */
+		atomic_store_explicit(granule, SIZECLASS_NONE, memory_order_relaxed);
+		*top = p;
+		atomic_signal_fence(memory_order_release);      /* as in cache_free() */
+		m->top[c] = top;
+	}
+	cache_leave(&cache_tls.cold_mags, m);
+	return has_room;
+}
+
 void cache_free_odd(void *p, const void *caller)
 {
 	struct block b;
 
-	if (!p)
+	if (!p || (!heap_has_hot_path() && free_slot(p)))
 		return;
 	if (block_find(p, &b)) {
 		if (heap.record_bytes)

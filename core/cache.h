@@ -183,6 +183,26 @@ HOT void cache_free(void *p)
 	cache_leave(&cache_tls.mags, m);
 }
 
+/* Where the hot path is off: a slot of class c off the magazine, of which nobody knows that it is
+ * allocated until cache_hand_out(). NULL: cache_alloc_class() will do. ctx: alloc. No lock, no call */
+HOT void *cache_take_slot(class_idx c)
+{
+	struct magazines *m = cache_enter(&cache_tls.cold_mags);
+	void **top = m->top[c];
+	void *p = *top;
+
+	if (likely(p != NULL))
+		m->top[c] = top - 1;
+	cache_leave(&cache_tls.cold_mags, m);
+	return p;
+}
+
+HOT void cache_hand_out(void *p, class_idx c)
+{
+	/* relaxed: nobody else knows the block yet. */
+	atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_relaxed);
+}
+
 /* A block of class c: for alignments and noscan. NULL: no memory. ctx: alloc */
 void *cache_alloc_class(class_idx c);
 

@@ -18,6 +18,7 @@
 #include "core/scavenge.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
+#include "scan/stacks.h"
 #include "scan/thread_names.h"
 #include "scan/threads.h"
 
@@ -54,6 +55,7 @@ static void thread_ends(void *round)
 	if (n < PTHREAD_DESTRUCTOR_ITERATIONS) {
 		pthread_setspecific(key, (void *)(n + 1));
 	} else {
+		stacks_thread_ends();
 		thread_names_end();
 		cache_detach();
 	}
@@ -74,6 +76,7 @@ static __attribute__((noinline)) struct scan_job announce(struct scan_thread *t)
 		pthread_attr_destroy(&attr);
 	}
 	eintr_count();
+	stacks_thread_begins(base, base + nbytes);
 	return scan_thread_begins(t, base, base + nbytes);
 }
 
@@ -261,6 +264,7 @@ void threads_fork_child(void)
 {
 	lock_reset_after_fork(&helper.lock);
 	helper.is_there = false;
+	stacks_fork_child();
 	scan_threads_fork_child();
 	roots_fork_child();
 	modules_fork_child();

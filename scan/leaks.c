@@ -309,8 +309,9 @@ void leaks_suppress(struct leaks *l, bool (*is_suppressed)(const struct leaks_en
 		if (!is_suppressed(e))
 			continue;
 		e->is_suppressed = true;
-		from->nbytes -= e->sum.nbytes;
-		from->nblocks -= e->sum.nblocks;
+		/* An estimate may be more than there is. */
+		from->nbytes -= e->sum.nbytes < from->nbytes ? e->sum.nbytes : from->nbytes;
+		from->nblocks -= e->sum.nblocks < from->nblocks ? e->sum.nblocks : from->nblocks;
 		sum_add(&l->suppressed, e->sum.nbytes, e->sum.nblocks);
 	}
 	suppress_blocks(l);

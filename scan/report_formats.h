@@ -32,6 +32,9 @@ bool report_pprof(int json, int profile, const struct leaks_request *r);
 typedef void report_frame_fn(struct out *o, const struct symbol *s, unsigned number);
 void report_frames(struct out *o, uint32_t stack, report_frame_fn *fn);
 
+/* Has something leaked that is not suppressed? */
+bool report_has_leaks(const struct report *r);
+
 /* How long ago that birth was, in tenths of a second. */
 uint64_t report_age(const struct report *r, unsigned birth);
 

@@ -24,8 +24,8 @@ bool symbols_start(void);
 void symbols_want(uintptr_t word, bool is_entry);
 
 /* Modules, and the helper `path` (NULL: none) with the environment `env`, which is filtered.
- * ctx: any */
-void symbols_run(const char *path, char **env);
+ * Why files and lines are missing, or NULL. ctx: any */
+const char *symbols_run(const char *path, char **env);
 
 /* The frames of a word, innermost first: several where functions were inlined. How many, at least 1.
  * ctx: any, after symbols_run() */
