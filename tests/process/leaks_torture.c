@@ -4,7 +4,7 @@
  * TORTURE_SECONDS: how long; 3.
  *
  * timeout: 120
- * variants: SPANGC_STACKS=off | SPANGC_STACK_DEPTH=1
+ * variants: SPANGC_STACKS=off | SPANGC_STACK_DEPTH=4
  */
 #include "tests/process/process.h"
 #include "tests/wipe.h"
