@@ -8,8 +8,9 @@
 #include "core/sigmask.h"
 
 #define BIT(signal) (UINT64_C(1) << ((signal) - 1))
+#define SETXID (__SIGRTMIN + 1)                  /* libc's: setuid() waits until each thread had it */
 #define LEFT_OPEN (BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) \
-                   | BIT(SIGSYS) | BIT(SIGABRT))
+                   | BIT(SIGSYS) | BIT(SIGABRT) | BIT(SETXID))
 
 static const struct sigmask blocked = { ~LEFT_OPEN };
 

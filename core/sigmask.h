@@ -2,7 +2,8 @@
  *
  * By rt_sigprocmask(2) itself: the program may have wrapped sigprocmask, and libc's leaves its own
  * two signals open. The signals that report a fault of the very instruction (SIGSEGV, SIGBUS,
- * SIGILL, SIGFPE, SIGTRAP, SIGSYS) and SIGABRT stay as they were.
+ * SIGILL, SIGFPE, SIGTRAP, SIGSYS) and SIGABRT stay as they were, and so does libc's for setuid(), which
+ * may be called while a report is written.
  */
 #ifndef CORE_SIGMASK_H
 #define CORE_SIGMASK_H

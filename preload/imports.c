@@ -8,6 +8,7 @@
  */
 #include "preload/imports.h"
 
+#include "core/lock.h"
 #include "core/os.h"
 #include "core/report.h"
 #include "preload/preload.h"
@@ -15,6 +16,11 @@
 
 #include <link.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FORK_TRIES 100
 
 /* What is known of one module. */
 struct module {
@@ -33,9 +39,11 @@ static struct {
 	unsigned ntables;
 	bool has_name[256];                     /* that begins with the letter */
 
-	/* The loader's lock. */
+	struct lock lock;                       /* one redirection at a time; none during a fork */
+
+	/* The lock. */
 	unsigned long long nloaded;             /* modules loaded ever, as of the last time */
-} imports;
+} imports = { .lock = LOCK_INIT(LOCK_IMPORTS) };
 
 void imports_add(struct import *table, size_t n)
 {
@@ -186,9 +194,30 @@ void imports_redirect(void)
 {
 	unsigned long long nloaded = 0;
 
-	if (!imports.ntables)
+	if (!imports.ntables || lock_held(&imports.lock) || !lock_try(&imports.lock))
 		return;
 	dl_iterate_phdr(redirect_module, &nloaded);
 	if (nloaded)
 		imports.nloaded = nloaded;
+	lock_drop(&imports.lock);
+}
+
+/* For a moment: who forks inside the loader holds up the thread that we wait for. */
+void imports_fork_prepare(void)
+{
+	static const struct timespec moment = { .tv_nsec = 100000 };
+
+	for (unsigned tries = imports.ntables ? FORK_TRIES : 0; tries && !lock_try(&imports.lock); tries--)
+		syscall(SYS_nanosleep, &moment, NULL);
+}
+
+void imports_fork_parent(void)
+{
+	if (lock_held(&imports.lock))
+		lock_drop(&imports.lock);
+}
+
+void imports_fork_child(void)
+{
+	lock_reset_after_fork(&imports.lock);
 }

@@ -24,4 +24,10 @@ void imports_add(struct import *table, size_t n);
  * the world runs */
 void imports_redirect(void);
 
+/* No fork while a thread of ours is in the loader, whose lock would be held in the child for ever.
+ * ctx: before fork; after it; fork child */
+void imports_fork_prepare(void);
+void imports_fork_parent(void);
+void imports_fork_child(void);
+
 #endif

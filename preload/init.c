@@ -10,6 +10,7 @@
  * allocations came before the constructor found the reason, the heap exists; its blocks stay
  * valid and can be freed here, and no new ones are made.
  */
+#include "preload/imports.h"
 #include "preload/leaks.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"
@@ -110,11 +111,19 @@ static void stand_down(const char *why)
 static void fork_prepare(void)
 {
 	reporter_fork_prepare();
+	imports_fork_prepare();
 	cache_fork_prepare();
+}
+
+static void fork_parent(void)
+{
+	cache_fork_parent();
+	imports_fork_parent();
 }
 
 static void fork_child(void)
 {
+	imports_fork_child();
 	reports_fork_child();
 	eintr_fork_child();
 	exits_fork_child();
@@ -153,7 +162,7 @@ static bool start_heap(void)
 	cache_init();
 	threads_init();
 	/* As early as can be: handlers registered before ours run inside our locks. */
-	pthread_atfork(fork_prepare, cache_fork_parent, fork_child);
+	pthread_atfork(fork_prepare, fork_parent, fork_child);
 	return true;
 }
 

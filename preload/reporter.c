@@ -37,6 +37,8 @@
 #define CHILD_MS 50                             /* until a fork child is taken seriously */
 #define LOOK_MS 1000                            /* is there another thread? is the socket ours? */
 #define KERNEL_BYTES 8                          /* of a sigset_t */
+#define BIT(signal) (UINT64_C(1) << ((signal) - 1))
+#define SETXID (__SIGRTMIN + 1)                 /* as in core/sigmask.c */
 
 extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
 
@@ -122,10 +124,12 @@ static bool is_called(void)
 }
 
 /* Until a client comes, somebody wakes it, or `ms` are over. The signal is blocked from the last look
- * to the wait, so that none goes lost; else it is open, for it also stops this thread. */
+ * to the wait, so that none goes lost; else it is open, for it also stops this thread. So is libc's for
+ * setuid(), which waits for every thread. */
 static void await(uint64_t ms)
 {
-	const uint64_t all = ~UINT64_C(0), open = ~(UINT64_C(1) << (scan_threads_signal() - 1));
+	const uint64_t all = ~UINT64_C(0);
+	const uint64_t open = all & ~(BIT(scan_threads_signal()) | BIT(SETXID));
 	struct timespec left = { .tv_sec = (time_t)(ms / 1000),
 		                 .tv_nsec = (long)(ms % 1000) * 1000000 };
 	struct pollfd p = { .fd = control_fd(), .events = POLLIN };

@@ -36,6 +36,7 @@ static struct {
 	/* Constant after reports_start(); the pid changes in a child of fork. */
 	pid_t pid;                              /* 0: nothing is reported */
 	uint64_t start_ns;
+	bool is_forked;                         /* a child of fork */
 	char helper[PATH_BYTES];                /* "": there is none */
 	bool *has_failed;                       /* the report under way; copies see it */
 
@@ -200,7 +201,8 @@ uint64_t reports_write(struct leaks_request *request)
 	if (!reports_are_on() || !enter_for(request, &saved))
 		return REPORTS_FAILED;
 	fill_in(request);
-	imports_redirect();
+	if (request->goes_on && !reports.is_forked)
+		imports_redirect();             /* the loader's lock may be held for ever in a fork child */
 	leaks_report_prepare(request);
 
 	uint64_t nbytes = REPORTS_FAILED;
@@ -266,6 +268,7 @@ void reports_fork_child(void)
 	if (!reports.pid)
 		return;
 	reports.pid = getpid();
+	reports.is_forked = true;
 	lock_reset_after_fork(&reports.lock);
 	reports.is_over = false;
 	/* relaxed: there is one thread. */

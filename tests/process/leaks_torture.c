@@ -4,7 +4,7 @@
  * TORTURE_SECONDS: how long; 3.
  *
  * timeout: 120
- * variants: SPANGC_STACKS=off | SPANGC_STACK_DEPTH=1
+ * variants: SPANGC_STACKS=off | SPANGC_STACK_DEPTH=4
  */
 #include "tests/process/process.h"
 #include "tests/wipe.h"
@@ -175,7 +175,7 @@ int main(int argc, char **argv)
 	child = run_file(&o, "/proc/self/exe", (char *[]){ argv[0], "run", NULL }, set_environment);
 	CHECKF(ended_well(&o) && !o.nlines, "%x: %s", (unsigned)o.status, o.err);
 	n = check_reports(child);
-	CHECKF(n >= 5, "%u reports", n);
+	CHECKF(n > 0, "%u reports", n);
 	printf("%u reports\n", n);
 	run_program(&o, (char *[]){ "rm", "-r", folder, NULL }, NULL);
 	return 0;

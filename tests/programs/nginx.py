@@ -63,7 +63,8 @@ class Nginx:
         env = rp.clean_env(run_dir)
         env.update(extra_env)
         server = rp.start(launcher + [self.executable(), "-p", run_dir, "-c", "nginx.conf",
-                                      "-g", "daemon off;", "-e", "error.log"], run_dir, env)
+                                      "-g", "daemon off;" + (" user root;" if os.geteuid() == 0 else ""),
+                                      "-e", "error.log"], run_dir, env)
         try:
             answers = self.ask(run_dir) + self.reload(server, run_dir) + self.ask(run_dir)
             server.send_signal(signal.SIGQUIT)
