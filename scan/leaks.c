@@ -215,6 +215,16 @@ static const char *collect(struct leaks *l)
 	return NULL;
 }
 
+bool leaks_start_marking(void)
+{
+	mark_set_align(aligns[knobs.scan_align]);
+	mark_set_workers(workers_wanted(snapshot_is_copy() ? WORKERS_BESIDE : WORKERS_ALONE));
+	if (!mark_start())
+		return false;
+	mark_measure_with(readable);
+	return true;
+}
+
 static const char *look(struct leaks *l, enum leaks_kind kind)
 {
 	const char *why = NULL;
@@ -223,11 +233,8 @@ static const char *look(struct leaks *l, enum leaks_kind kind)
 		record_visit_blocks(add_any, l);
 		return NULL;
 	}
-	mark_set_align(aligns[knobs.scan_align]);
-	mark_set_workers(workers_wanted(snapshot_is_copy() ? WORKERS_BESIDE : WORKERS_ALONE));
-	if (!mark_start())
+	if (!leaks_start_marking())
 		return "no memory for marks";
-	mark_measure_with(readable);
 	if (!roots_visit(mark_root, NULL)) {
 		mark_end();
 		return "/proc/self/maps can't be read";

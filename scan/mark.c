@@ -288,7 +288,7 @@ HOT void resolve_oldest(struct worker *w)
 
 HOT void see(struct worker *w, uintptr_t word)
 {
-	uintptr_t p = word & ((UINT64_C(1) << WORK_ADDRESS_BITS) - 1);   /* what is above may be a tag */
+	uintptr_t p = work_from(word);          /* what is above 48 bits may be a tag */
 	size_t g = granule_of(p);
 
 	if (likely(p - mark.base >= mark.nbytes))
@@ -328,6 +328,24 @@ static void read_range(struct worker *w, uintptr_t from, uintptr_t to)
 		read_words(w, align_up(from, WORD), align_down(to, WORD));
 	else
 		read_unaligned(w, align_up(from, mark.align), to);
+}
+
+void mark_visit_words(uintptr_t from, uintptr_t to,
+                      bool (*fn)(uintptr_t at, uintptr_t block, void *arg), void *arg)
+{
+	for (uintptr_t at = align_up(from, mark.align); at + WORD <= to; at += mark.align) {
+		uintptr_t block = mark_find(work_from(word_at(at)));
+
+		if (block && !fn(at, block, arg))
+			return;
+	}
+}
+
+size_t mark_bytes(uintptr_t block)
+{
+	struct found f;
+
+	return find(block, &f) ? bytes_to_read(&f) : 0;
 }
 
 /* Until `next` is full or the work is done. */

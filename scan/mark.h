@@ -53,6 +53,14 @@ bool mark_block(uintptr_t block);
 /* The allocated block around `p`: its start; 0 if there is none. ctx: stw */
 uintptr_t mark_find(uintptr_t p);
 
+/* Shows every word of [from, to) that points into an allocated block: where it stands, and the block.
+ * Nothing is marked. `fn` returns false to end. ctx: stw */
+void mark_visit_words(uintptr_t from, uintptr_t to,
+                      bool (*fn)(uintptr_t at, uintptr_t block, void *arg), void *arg);
+
+/* How many bytes of an allocated block may hold pointers. ctx: stw */
+size_t mark_bytes(uintptr_t block);
+
 /* How many bytes of an allocated block are read, a multiple of 8; NULL (so at the start): the whole
  * slot. What lies behind the program's bytes is not the program's. Called by all workers. ctx: stw,
  * before mark_range() */

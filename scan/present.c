@@ -54,6 +54,11 @@ struct run {
 	void *arg;
 };
 
+bool present_is_copy(uintptr_t p)
+{
+	return p - (uintptr_t)copy < sizeof copy;
+}
+
 static size_t least(size_t a, size_t b)
 {
 	return a < b ? a : b;

@@ -44,6 +44,7 @@ extern int __sigaction(int signo, const struct sigaction *new, struct sigaction 
 #define SIGNAL_BELOW_LAST 4                     /* SIGRTMAX less this: 60 */
 #define NBUCKETS 1024
 #define CHUNK_RECORDS 128
+#define NEAR_RECORD KIB(4)
 #define ASK_TRIES 1000
 #define LOOK_NS 5000000                         /* without an answer: is everybody still there? */
 #define DEAF_NS 100000000                       /* a thread that blocks the signal runs on */
@@ -98,6 +99,7 @@ static struct {
 	struct scan_stop_info info;
 	int self, pid;
 	uintptr_t self_frame, self_registers[REGS_NSAVED];
+	int shown;                              /* whose ranges scan_threads_visit() shows */
 	bool has_new, is_short;                 /* of the last look at /proc/self/task */
 
 	/* Any thread, atomic. */
@@ -640,6 +642,7 @@ static void show_task(struct task *t, const struct visit *v)
 
 	if (t->is_gone || !has_answered(t))
 		return;
+	world.shown = tid;
 
 	uintptr_t sp = regs_stack_pointer(t->context);
 	struct scan_thread *record = record_of(tid, sp);
@@ -694,8 +697,28 @@ void scan_threads_visit(scan_range_fn *fn, void *arg)
 		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_PLANNED)
 			fn(argument, argument + sizeof t->arg, "thread argument", arg);
 	}
+	world.shown = world.self;
 	show_self(&v);
 	show_tasks(&v);
+	world.shown = 0;
+}
+
+int scan_threads_shown(void)
+{
+	return world.shown;
+}
+
+int scan_threads_at(uintptr_t p, uintptr_t *libc_record)
+{
+	for (const struct scan_thread *t = first_record(); t; t = t->next) {
+		/* relaxed, both: the world is stopped. */
+		if (atomic_load_explicit(&t->state, memory_order_relaxed) != RECORD_BEGUN
+		    || p - (t->libc_record - NEAR_RECORD) > 2 * NEAR_RECORD)
+			continue;
+		*libc_record = t->libc_record;
+		return atomic_load_explicit(&t->tid, memory_order_relaxed);
+	}
+	return 0;
 }
 
 /* libc keeps the stack for the next thread, with the record of the last one at its end, which holds
