@@ -30,11 +30,11 @@ static bool parse_address(const char *text)
 {
 	const char *digits = text + 2;
 
-	if (strncmp(text, "0x", 2) != 0 || !*digits)
+	if (strncmp(text, "0x", 2) != 0)
 		return false;
 	why.is_address = true;
 	why.address = maps_hex(&digits);
-	if (*digits || digits - text > 18)
+	if (*digits || digits == text + 2 || digits - text > 18)
 		why.unclear = "no address";
 	return true;
 }
