@@ -61,6 +61,7 @@ static struct {
 	unsigned nworkers;                      /* at most */
 	unsigned align;
 	size_t (*measure)(uintptr_t block, size_t slot_bytes);
+	bool (*is_inside)(uintptr_t block, size_t offset);
 } mark;
 
 static unsigned scan_align = WORD, max_workers = 1;
@@ -115,6 +116,7 @@ bool mark_start(void)
 	mark.align = scan_align;
 	mark.nworkers = max_workers;
 	mark.measure = NULL;
+	mark.is_inside = NULL;
 	memset(workers, 0, sizeof workers);
 	return map_bits(nbytes) && work_start(&pool, most < work_bytes ? most : work_bytes)
 	       && work_join(&workers[0].work, &pool);
@@ -133,6 +135,11 @@ void mark_end(void)
 void mark_measure_with(size_t (*nbytes)(uintptr_t block, size_t slot_bytes))
 {
 	mark.measure = nbytes;
+}
+
+void mark_decide_with(bool (*is_inside)(uintptr_t block, size_t offset))
+{
+	mark.is_inside = is_inside;
 }
 
 struct mark_counts mark_counts(void)
@@ -190,7 +197,9 @@ static SLOW bool find_inside(uintptr_t p, struct found *f)
 	f->start = (uintptr_t)span_slot_address(s, slot);
 	f->nbytes = s->slot_bytes;
 	f->class = granule_at(f->start);
-	return f->class == s->class && f->class;
+	if (f->class != s->class || !f->class)
+		return false;
+	return !mark.is_inside || mark.is_inside(f->start, p - f->start);
 }
 
 /* Precondition: `p` is in the heap. */
