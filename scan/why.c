@@ -4,10 +4,10 @@
  * roots.h and record.h; memory comes from scratch.h, 8 bytes of addresses for each granule, of
  * which what belongs to reached blocks is touched.
  *
- * All roots in memory at once, then what they lead to, and so on: the first pointer to a block is of a
- * shortest path. Then the same from stacks and registers. Each block keeps who led to it: a granule, or the number of a pointer among the roots,
- * which are listed. Where in a block the pointer stands is looked up again for the one path that is
- * told.
+ * All roots in memory at once, then what they lead to, and so on: the first pointer to a block is
+ * of a shortest path. Then the same from stacks and registers. Each block keeps who led to it: a
+ * granule, or the number of a pointer among the roots, which are listed. Where in a block the
+ * pointer stands is looked up again for the one path that is told.
  */
 #include "scan/why.h"
 
@@ -21,7 +21,7 @@
 #include <string.h>
 
 #define ENTRIES_MAX (UINT32_C(1) << 22)
-#define AHEAD 8                                 /* blocks that are prefetched before they are read */
+#define AHEAD 8                                 /* blocks prefetched before they are read */
 
 /* A pointer among the roots that led to a block. */
 struct entry {

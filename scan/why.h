@@ -1,7 +1,7 @@
 /* why.h: what leads to a block: a shortest path of pointers from a root to it.
  *
- * From variables, mappings and what the kernel keeps; only if there is none from a thread's stack or
- * registers, where what is read may be a left-over. Of the blocks of a stack the oldest one that
+ * From variables, mappings and what the kernel keeps; only if there is none from a thread's stack
+ * or registers, where what is read may be a left-over. Of the blocks of a stack the oldest one that
  * anything leads to is explained.
  */
 #ifndef SCAN_WHY_H

@@ -22,29 +22,12 @@ static void json_address(const char *name, uint64_t n)
 	why_say_hex(out, name, n, "\"");
 }
 
-static void json_frame(struct out *o, const struct symbol *s, unsigned number)
-{
-	json_address(number ? ",{\"pc\":\"" : "{\"pc\":\"", s->pc);
-	json_string(",\"function\":", s->function);
-	json_string(",\"file\":", s->file);
-	if (s->line)
-		why_say(out, ",\"line\":", s->line, "");
-	else
-		out_str(o, ",\"line\":null");
-	json_string(",\"module\":", s->module);
-	if (s->module)
-		json_address(",\"offset\":\"", s->offset);
-	else
-		out_str(o, ",\"offset\":null");
-	out_str(o, "}");
-}
-
 static void json_block(uintptr_t p, const struct record *r)
 {
 	json_address("\"address\":\"", p);
 	why_say(out, ",\"bytes\":", r->nbytes, "");
 	why_say(out, ",\"stack_number\":", r->stack, ",\"stack\":[");
-	report_frames(out, r->stack, json_frame);
+	report_frames(out, r->stack, report_json_frame);
 	out_str(out, "]");
 }
 

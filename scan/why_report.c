@@ -1,7 +1,8 @@
 /* why_report.c: the question in, the answer out: see why.h.
  *
  * Reached from leaks_report.c, in the process or in a copy of it. Depends on why.c, stacks.h,
- * symbols.h, and why_text.c and why_json.c for the words. Which stacks a text means is found out before the world is stopped.
+ * symbols.h, and why_text.c and why_json.c for the words. Which stacks a text means is found out
+ * before the world is stopped.
  */
 #include "scan/why.h"
 

@@ -1,7 +1,7 @@
 /* why_root.c: where a pointer stands that is no block's, in words that lead there.
  *
- * Reached from why.c with the world stopped, and from why_report.c. Depends on maps.h, threads.h and
- * symbols.h.
+ * Reached from why.c with the world stopped, and from why_report.c. Depends on maps.h, threads.h
+ * and symbols.h.
  *
  * The TLS of the program's own variables ends where libc's record of the thread begins (x86-64's
  * layout, variant II); that of libraries lies before it, and which one's a word is in is not told.

@@ -103,7 +103,7 @@ static void out_memory(void)
 		why_say_hex(out, "+", s->offset, ")");
 		return;
 	}
-	out_str(out, "mapping ");
+	out_str(out, root->at ? "mapping " : "shared memory");
 	out_str(out, root->name);
 	if (root->to) {
 		why_say_hex(out, " ", root->from, "");
@@ -137,7 +137,7 @@ static void out_root(void)
 	case WHY_ROOT_EPOLL: out_str(out, "the data of an epoll instance"); return;
 	case WHY_ROOT_TIMER: out_str(out, "the value of a timer"); return;
 	case WHY_ROOT_ADDED: out_str(out, "a root that the program added"); break;
-	case WHY_ROOT_IGNORED: out_str(out, "the program: it is to be ignored"); return;
+	case WHY_ROOT_IGNORED: out_str(out, "spangc_ignore()"); return;
 	}
 	if (why->root.at)
 		why_say_hex(out, ", at ", why->root.at, "");
@@ -146,7 +146,9 @@ static void out_root(void)
 /* The first one stands in the root. */
 static void out_step(const struct why_step *s, bool is_first)
 {
-	if (is_first)
+	if (is_first && why->root.kind == WHY_ROOT_IGNORED)
+		out_str(out, "  was called for ");
+	else if (is_first)
 		out_str(out, "  is a pointer to ");
 	else
 		why_say(out, "  at +", s->at, " is a pointer to ");
@@ -165,7 +167,8 @@ static void text_path(void)
 	for (uint64_t i = 0; i < nhead; i++)
 		out_step(&why->head[i], i == 0);
 	if (nhead + ntail < why->length)
-		why_say(out, "  ... ", why->length - nhead - ntail, " more blocks, each with a pointer to the next ...\n");
+		why_say(out, "  ... ", why->length - nhead - ntail,
+		        " more blocks, each with a pointer to the next ...\n");
 	for (uint64_t i = WHY_SHOWN - ntail; i < WHY_SHOWN; i++)
 		out_step(&why->tail[i], false);
 }

@@ -3,8 +3,9 @@
  *     build/release/tests/bench/mark [MIB [PAGES WORKERS]]
  *
  * MIB of blocks, 256 unless told; in pages of 4KiB or 2MiB; by 1 or more workers. Without PAGES and
- * WORKERS both sizes, by 1 and 2 workers. Linked with core, not preloaded. Each block has two children
- * in a tree of all blocks, one pointer to any block, and five words that are no pointers. Rows:
+ * WORKERS both sizes, by 1 and 2 workers. Linked with core, not preloaded. Each block has two
+ * children in a tree of all blocks, one pointer to any block, and five words that are no pointers.
+ * Rows:
  *     sequential   a block's children lie behind it, near each other for much of the tree
  *     random       blocks stand in the tree in random order
  *     list         instead of the tree one random list: each step waits for memory
