@@ -32,6 +32,9 @@ const char *leaks_find(struct leaks *l, enum leaks_kind kind);
  * ctx: any */
 void leaks_suppress(struct leaks *l, bool (*is_suppressed)(const struct leaks_entry *e));
 
+/* mark_start(), with the settings of mode leaks. False: no memory. ctx: stw */
+bool leaks_start_marking(void);
+
 /* Gives the memory back. ctx: any */
 void leaks_drop(struct leaks *l);
 

@@ -26,6 +26,7 @@
 #include "scan/stacks.h"
 #include "scan/suppress.h"
 #include "scan/symbols.h"
+#include "scan/why.h"
 
 #include <string.h>
 #include <sys/syscall.h>
@@ -341,11 +342,11 @@ uint64_t leaks_report(const struct leaks_request *request)
 	case LEAKS_PROFILE:
 	case LEAKS_DIFF:
 		return report(request);
-	default:
-		fail(request);
-		say(request, "this version has no such report", "");
+	case LEAKS_WHY:
+		why_report(request);
 		return 0;
 	}
+	return 0;
 }
 
 void leaks_report_prepare(const struct leaks_request *request)

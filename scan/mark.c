@@ -61,6 +61,7 @@ static struct {
 	unsigned nworkers;                      /* at most */
 	unsigned align;
 	size_t (*measure)(uintptr_t block, size_t slot_bytes);
+	bool (*is_inside)(uintptr_t block, size_t offset);
 } mark;
 
 static unsigned scan_align = WORD, max_workers = 1;
@@ -115,6 +116,7 @@ bool mark_start(void)
 	mark.align = scan_align;
 	mark.nworkers = max_workers;
 	mark.measure = NULL;
+	mark.is_inside = NULL;
 	memset(workers, 0, sizeof workers);
 	return map_bits(nbytes) && work_start(&pool, most < work_bytes ? most : work_bytes)
 	       && work_join(&workers[0].work, &pool);
@@ -133,6 +135,11 @@ void mark_end(void)
 void mark_measure_with(size_t (*nbytes)(uintptr_t block, size_t slot_bytes))
 {
 	mark.measure = nbytes;
+}
+
+void mark_decide_with(bool (*is_inside)(uintptr_t block, size_t offset))
+{
+	mark.is_inside = is_inside;
 }
 
 struct mark_counts mark_counts(void)
@@ -190,7 +197,9 @@ static SLOW bool find_inside(uintptr_t p, struct found *f)
 	f->start = (uintptr_t)span_slot_address(s, slot);
 	f->nbytes = s->slot_bytes;
 	f->class = granule_at(f->start);
-	return f->class == s->class && f->class;
+	if (f->class != s->class || !f->class)
+		return false;
+	return !mark.is_inside || mark.is_inside(f->start, p - f->start);
 }
 
 /* Precondition: `p` is in the heap. */
@@ -288,7 +297,7 @@ HOT void resolve_oldest(struct worker *w)
 
 HOT void see(struct worker *w, uintptr_t word)
 {
-	uintptr_t p = word & ((UINT64_C(1) << WORK_ADDRESS_BITS) - 1);   /* what is above may be a tag */
+	uintptr_t p = work_from(word);          /* what is above 48 bits may be a tag */
 	size_t g = granule_of(p);
 
 	if (likely(p - mark.base >= mark.nbytes))
@@ -328,6 +337,24 @@ static void read_range(struct worker *w, uintptr_t from, uintptr_t to)
 		read_words(w, align_up(from, WORD), align_down(to, WORD));
 	else
 		read_unaligned(w, align_up(from, mark.align), to);
+}
+
+void mark_visit_words(uintptr_t from, uintptr_t to,
+                      bool (*fn)(uintptr_t at, uintptr_t block, void *arg), void *arg)
+{
+	for (uintptr_t at = align_up(from, mark.align); at + WORD <= to; at += mark.align) {
+		uintptr_t block = mark_find(work_from(word_at(at)));
+
+		if (block && !fn(at, block, arg))
+			return;
+	}
+}
+
+size_t mark_bytes(uintptr_t block)
+{
+	struct found f;
+
+	return find(block, &f) ? bytes_to_read(&f) : 0;
 }
 
 /* Until `next` is full or the work is done. */

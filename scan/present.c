@@ -9,6 +9,7 @@
  */
 #include "scan/present.h"
 
+#include "scan/mark.h"
 #include "scan/peek.h"
 
 #include <errno.h>
@@ -19,6 +20,8 @@
 
 #define NPAGES 512                              /* looked up at a time */
 #define COPY_BYTES KIB(64)
+_Static_assert(COPY_BYTES <= MARK_NOW_BYTES, "a copy is read before the next one is made");
+
 #define IS_PRESENT (UINT64_C(1) << 63)
 #define IS_SWAPPED (UINT64_C(1) << 62)
 #define IS_FILE (UINT64_C(1) << 61)             /* or shared */
@@ -53,6 +56,11 @@ struct run {
 	scan_range_fn *fn;
 	void *arg;
 };
+
+bool present_is_copy(uintptr_t p)
+{
+	return p - (uintptr_t)copy < sizeof copy;
+}
 
 static size_t least(size_t a, size_t b)
 {

@@ -13,6 +13,9 @@
 void present_visit(const struct mapping *m, uintptr_t from, uintptr_t to, bool is_copied,
                    scan_range_fn *fn, void *arg);
 
+/* Is `p`, which was shown, in a copy? ctx: stw */
+bool present_is_copy(uintptr_t p);
+
 /* Pages are looked up one by one, as if the kernel knew no other way. For tests. ctx: any */
 void present_pretend_no_scan(bool pretended);
 

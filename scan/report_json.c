@@ -42,7 +42,7 @@ static void out_address(struct out *o, const char *name, uint64_t n)
 	out_str(o, "\"");
 }
 
-static void out_frame(struct out *o, const struct symbol *s, unsigned number)
+void report_json_frame(struct out *o, const struct symbol *s, unsigned number)
 {
 	out_address(o, number ? ",{\"pc\":" : "{\"pc\":", s->pc);
 	out_string(o, ",\"function\":", s->function);
@@ -62,7 +62,7 @@ static void out_frame(struct out *o, const struct symbol *s, unsigned number)
 static void out_stack(struct out *o, uint32_t stack)
 {
 	out_str(o, ",\"stack\":[");
-	report_frames(o, stack, out_frame);
+	report_frames(o, stack, report_json_frame);
 	out_str(o, "]}");
 }
 

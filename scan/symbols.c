@@ -30,6 +30,7 @@ struct wanted {
 	uintptr_t word;                         /* of modules.h; 0: this place is free */
 	uint32_t  nframes;
 	bool      is_entry;
+	const char *kind;                       /* of a variable, for the helper; NULL: code */
 	const struct module *module;            /* NULL: unknown */
 	struct symbol own;                      /* what the process knows by itself */
 	const struct symbol *frames;
@@ -90,6 +91,23 @@ void symbols_want(uintptr_t word, bool is_entry)
 	symbols.list[symbols.n++] = (uint32_t)(w - symbols.table);
 }
 
+void symbols_want_variable(uintptr_t at)
+{
+	symbols_want(at, true);
+	if (place_of(at)->word)
+		place_of(at)->kind = "data";
+}
+
+void symbols_want_tls(uintptr_t key, uintptr_t module, uintptr_t offset)
+{
+	symbols_want(key, true);
+	if (!place_of(key)->word)
+		return;
+	place_of(key)->kind = "tls";
+	place_of(key)->own.pc = module;
+	place_of(key)->own.offset = offset;
+}
+
 /* A copy that lasts; NULL: no room. */
 static const char *keep(const char *s)
 {
@@ -112,13 +130,14 @@ static struct wanted *nth(uint32_t i)
 
 static void note_module(struct wanted *w)
 {
-	const struct module *m = modules_find(w->word);
+	const struct module *m = modules_find(w->kind ? w->own.pc : w->word);
 
 	w->module = m;
 	if (!m)
 		return;
 	w->own.module = m->name[0] ? m->name : NULL;
-	w->own.offset = w->own.pc - m->bias;
+	if (!w->kind || *w->kind != 't')
+		w->own.offset = w->own.pc - m->bias;
 }
 
 /* By address, and the modules that were there one after the other. */
@@ -193,10 +212,11 @@ static void note_own(void)
 
 /* --- what the helper knows --- */
 
-/* "MODULE OFFSET" or "MODULE OFFSET BUILD-ID": of what lies in a module whose name has no newline. */
+/* "MODULE OFFSET", "MODULE OFFSET BUILD-ID", and " data" or " tls" behind: of what lies in a module
+ * whose name has no newline. */
 static bool is_asked(const struct wanted *w)
 {
-	return w->own.module && w->own.module[0] == '/' && !w->is_entry
+	return w->own.module && w->own.module[0] == '/' && (w->kind || !w->is_entry)
 	       && !strchr(w->own.module, '\n');
 }
 
@@ -217,6 +237,8 @@ static void ask(struct out *o)
 			out_bytes(o, &digits[w->module->build_id[b] >> 4], 1);
 			out_bytes(o, &digits[w->module->build_id[b] & 15], 1);
 		}
+		out_str(o, w->kind ? " " : "");
+		out_str(o, w->kind ? w->kind : "");
 		out_str(o, "\n");
 	}
 	out_flush(o);

@@ -23,6 +23,12 @@ struct symbol {
 bool symbols_start(void);
 void symbols_want(uintptr_t word, bool is_entry);
 
+/* Looks up the variable at an address; in the TLS of the module around the address `module` that at
+ * `offset` from its beginning, known as `key`. Of a frame's `function` is then its name, with "+0x.."
+ * behind for an address inside. ctx: any */
+void symbols_want_variable(uintptr_t at);
+void symbols_want_tls(uintptr_t key, uintptr_t module, uintptr_t offset);
+
 /* Modules, and the helper `path` (NULL: none) with the environment `env`, which is filtered.
  * Why files and lines are missing, or NULL. ctx: any */
 const char *symbols_run(const char *path, char **env);

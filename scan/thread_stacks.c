@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define NEAR_RECORD KIB(4)
 #define MAIN_STACK_BYTES MIB(128)               /* the kernel leaves at least this below it */
 
 enum record_state { RECORD_FREE, RECORD_PLANNED, RECORD_BEGUN };
@@ -248,6 +249,7 @@ static void show_task(struct task *t, void *arg)
 
 	if (t->is_gone)
 		return;
+	world.shown = tid;
 	if (!world_has_answered(t)) {
 		show_missed(tid, v);
 		return;
@@ -295,8 +297,28 @@ void scan_threads_visit(scan_range_fn *fn, void *arg)
 		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_PLANNED)
 			fn(argument, argument + sizeof t->arg, "thread argument", arg);
 	}
+	world.shown = world.self;
 	show_self(&v);
 	world_visit_tasks(show_task, &v);
+	world.shown = 0;
+}
+
+int scan_threads_shown(void)
+{
+	return world.shown;
+}
+
+int scan_threads_at(uintptr_t p, uintptr_t *libc_record)
+{
+	for (const struct scan_thread *t = first_record(); t; t = t->next) {
+		/* relaxed, both: the world is stopped. */
+		if (atomic_load_explicit(&t->state, memory_order_relaxed) != RECORD_BEGUN
+		    || p - (t->libc_record - NEAR_RECORD) > 2 * NEAR_RECORD)
+			continue;
+		*libc_record = t->libc_record;
+		return atomic_load_explicit(&t->tid, memory_order_relaxed);
+	}
+	return 0;
 }
 
 /* libc keeps the stack for the next thread, with the record of the last one at its end, which holds

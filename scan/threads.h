@@ -58,6 +58,13 @@ struct scan_stop_info scan_stop_info(void);
 typedef void scan_range_fn(uintptr_t from, uintptr_t to, const char *what, void *arg);
 void scan_threads_visit(scan_range_fn *fn, void *arg);
 
+/* During the visit: the id of the thread whose range is shown; 0: nobody's. ctx: stw */
+int scan_threads_shown(void);
+
+/* The thread of libc's whose record is within 4 KiB of `p`, where its static TLS ends: its id, and where
+ * the record is; 0: none. ctx: stw */
+int scan_threads_at(uintptr_t p, uintptr_t *libc_record);
+
 /* Shows the ranges that hold nothing alive: the stacks of the visited threads (their live part was
  * shown), and those of threads that ended, with their TLS. ctx: stw */
 void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg), void *arg);

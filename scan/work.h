@@ -1,14 +1,15 @@
 /* work.h: ranges that wait to be read, in buffers of 2 KiB that workers hand to each other.
  *
  * Each worker has two buffers, as in Go: it pushes to and pops from one, and the other, full or
- * empty, saves it from going to the shared lists at every turn. A stack: what was found last is read
- * first. A worker that has nothing waits until another hands something over, or all wait: then the
- * work is done.
+ * empty, saves it from going to the shared lists at every turn. A stack: what was found last is
+ * read first. A worker that has nothing waits until another hands something over, or all wait: then
+ * the work is done.
  *
  * The memory is one mapping, asked for before the work begins: afterwards no call of the kernel but
  * futex(2) is made. The lists are stacks without locks.
  *
- * An item is one word: an address of 48 bits, and 8-byte words to be read from there in the 16 above.
+ * An item is one word: an address of 48 bits, and 8-byte words to be read from there in the 16
+ * above.
  */
 #ifndef SCAN_WORK_H
 #define SCAN_WORK_H
@@ -62,8 +63,8 @@ void work_end(struct work_pool *p);
 bool work_join(struct work *w, struct work_pool *p);
 void work_leave(struct work *w);
 
-/* How many workers there will be: one more, one less. The caller is one of them and has work. Before
- * the first, `begin`. ctx: stw */
+/* How many workers there will be: one more, one less. The caller is one of them and has work.
+ * Before the first, `begin`. ctx: stw */
 void work_begin(struct work_pool *p);
 void work_expect(struct work_pool *p);
 void work_unexpect(struct work_pool *p);

@@ -2,7 +2,8 @@
  *
  * They can be started while the world is stopped and in a clone of the process, where libc's locks
  * may be held by threads that never run: no pthread_create. They share their creator's thread
- * pointer, block all signals, and call the kernel by regs_syscall() alone; their stacks hold 64 KiB.
+ * pointer, block all signals, and call the kernel by regs_syscall() alone; their stacks hold 64
+ * KiB.
  */
 #ifndef SCAN_WORKERS_H
 #define SCAN_WORKERS_H
@@ -16,8 +17,8 @@ enum workers_use {
 	WORKERS_ALONE,                          /* it stands still, or ends: all, at most 8 */
 };
 
-/* How many workers there should be, the caller included: as SPANGC_GC_WORKERS says; auto goes by the
- * processors that the calling thread may use. ctx: any, signal */
+/* How many workers there should be, the caller included: as SPANGC_GC_WORKERS says; auto goes by
+ * the processors that the calling thread may use. ctx: any, signal */
 unsigned workers_wanted(enum workers_use use);
 
 /* Starts a thread that calls fn(number) and ends; numbers are 1 to WORKERS_MAX - 1, none twice at

@@ -43,6 +43,7 @@ extern struct world {
 	struct scan_stop_info info;
 	int self, pid;
 	uintptr_t self_frame, self_registers[REGS_NSAVED];
+	int shown;                              /* whose ranges scan_threads_visit() shows */
 	bool has_new, is_short;                 /* of the last look at /proc/self/task */
 	bool has_self;                          /* else its numbers are another pid namespace's */
 	bool is_refused;                        /* the kernel takes no signal for a thread */

@@ -6,11 +6,13 @@ usage: symbols.py <QUESTIONS >ANSWERS
 The library starts this when it writes a report; it imports nothing of its folder, so that it also
 runs as `python3 -I symbols.py`.
 
-question  MODULE OFFSET [BUILD-ID]
+question  MODULE OFFSET [BUILD-ID] [data|tls]
                                 one a line: path of an ELF file, and an address in its own
                                 numbering (pc less load bias; 0x and digits), looked up as it is: of
                                 a call, not of the instruction after it. With another BUILD-ID the
-                                file is not the one that was loaded, and not looked into
+                                file is not the one that was loaded, and not looked into.
+                                data: of a variable, tls: of a thread's, with its offset in the
+                                module's TLS; the answer's FUNCTION is then NAME or NAME+0x..
 answer    QUESTION<TAB>FUNCTION<TAB>FILE<TAB>LINE
                                 one a frame, innermost first: inlined functions have their own;
                                 then an empty line. What is not known is empty. Answers come in
@@ -42,14 +44,15 @@ RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
 RUST_CRATE = re.compile(r"(?<=\w)\[[0-9a-f]+\](?=::|$|>)")       # a crate's number: of _R names
 RUST_ESCAPE = re.compile(r"\$(LT|GT|RF|BP|C|LP|RP|SP|u[0-9a-f]+)\$")
 RUST_ESCAPED = {"LT": "<", "GT": ">", "RF": "&", "BP": "*", "C": ",", "LP": "(", "RP": ")", "SP": "@"}
-QUESTION = re.compile(r"(.*) (0x[0-9a-f]+)(?: ([0-9a-f]{2,64}))?")
+QUESTION = re.compile(r"(.*) (0x[0-9a-f]+)(?: ([0-9a-f]{2,64}))?(?: (data|tls))?")
 UNKNOWN = [("", "", "")]
 NO_TOOL = 3                             # exit status: answered, but without files and lines
 DEBUG_FOLDERS = ("/usr/lib/debug",)
 
 SHT_SYMTAB, SHT_NOTE, SHT_DYNSYM = 2, 7, 11
 NT_GNU_BUILD_ID = 3
-STT_FUNC, STT_GNU_IFUNC = 2, 10
+STT_OBJECT, STT_FUNC, STT_TLS, STT_GNU_IFUNC = 1, 2, 6, 10
+TYPES = {"": (STT_FUNC, STT_GNU_IFUNC), "data": (STT_OBJECT,), "tls": (STT_TLS,)}
 NEAR = 16                               # symbols that begin before an address and may still have it
 
 
@@ -109,11 +112,12 @@ class Elf:
 
 
 class SymbolTable(Elf):
-    """Functions of .symtab and .dynsym: [(first address, end, offset of the name)], sorted."""
+    """Functions of .symtab and .dynsym, or variables ("data", "tls"): [(first address, end, offset of
+    the name)], sorted."""
 
-    def __init__(self, path):
+    def __init__(self, path, kind=""):
         super().__init__(path)
-        self.functions = []
+        self.types, self.functions = TYPES[kind], []
         try:
             if self.data:
                 self.read_all()
@@ -128,7 +132,7 @@ class SymbolTable(Elf):
                 strings = found[link][1]
                 for name, info, _, index, value, size in struct.iter_unpack(
                         "=IBBHQQ", self.data[offset:offset + nbytes]):
-                    if info & 15 in (STT_FUNC, STT_GNU_IFUNC) and index and size:
+                    if info & 15 in self.types and index and size:
                         self.functions.append((value, value + size, strings + name))
 
     def name_of(self, address):
@@ -137,6 +141,15 @@ class SymbolTable(Elf):
         near = self.functions[max(0, at - NEAR):at]
         names = [text_at(self.data, name) for first, end, name in near if first <= address < end]
         return min(names, key=lambda name: (len(name), name), default="")
+
+    def variable_at(self, address):
+        """The name, and how far behind its beginning the address is."""
+        name = self.name_of(address)
+        if not name:
+            return ""
+        first = max(first for first, end, at in self.functions
+                    if first <= address < end and text_at(self.data, at) == name)
+        return clean(name) + (f"+{address - first:#x}" if address > first else "")
 
 
 # ---- addr2line
@@ -204,11 +217,14 @@ def file_of(module, build_id):
     return None
 
 
-def look_up(tool, module, build_id, offsets):
+def look_up(tool, module, build_id, kind, offsets):
     """{offset: frames} of one module."""
     path = file_of(module, build_id)
     if not path:
         return {}
+    if kind:
+        table = SymbolTable(path, kind)
+        return {offset: [(table.variable_at(offset), "", "")] for offset in offsets}
     command = command_for(tool, path)
     found = ask(command, path, offsets) if command else {}
     table = None
@@ -226,7 +242,7 @@ def find_tool():
 
 
 def look_up_all(modules):
-    """{(module, build-id): {offset: frames}}"""
+    """{(module, build-id, kind): {offset: frames}}"""
     tool = find_tool()
     found, rest = {}, sorted(modules.items())
 
@@ -298,11 +314,11 @@ def demangled(names):
 # ---- Questions and answers
 
 def question(line):
-    """((module, build-id), offset); offset is None if it is no question."""
+    """((module, build-id, kind), offset); offset is None if it is no question."""
     match = QUESTION.fullmatch(line)
     if not match:
-        return (line, ""), None
-    return (match.group(1), match.group(3) or ""), int(match.group(2), 16)
+        return (line, "", ""), None
+    return (match.group(1), match.group(3) or "", match.group(4) or ""), int(match.group(2), 16)
 
 
 def main():

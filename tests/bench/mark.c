@@ -1,9 +1,11 @@
 /* mark.c: how fast marking goes through graphs of 64-byte blocks.
  *
- *     build/release/tests/bench/mark [MIB]         256 unless told: bytes of blocks
+ *     build/release/tests/bench/mark [MIB [PAGES WORKERS]]
  *
- * Linked with core, not preloaded. Each block has two children in a tree of all blocks, one pointer
- * to any block, and five words that are no pointers. Rows, in 4 KiB and in huge pages, one worker:
+ * MIB of blocks, 256 unless told; in pages of 4KiB or 2MiB; by 1 or more workers. Without PAGES and
+ * WORKERS both sizes, by 1 and 2 workers. Linked with core, not preloaded. Each block has two
+ * children in a tree of all blocks, one pointer to any block, and five words that are no pointers.
+ * Rows:
  *     sequential   a block's children lie behind it, near each other for much of the tree
  *     random       blocks stand in the tree in random order
  *     list         instead of the tree one random list: each step waits for memory
@@ -118,26 +120,33 @@ static void measure(const char *name, const char *pages, size_t expected)
 		best = took < best ? took : best;
 	}
 	check(counts.nblocks == expected);
-	printf("%-12s %-6s %8.1f million blocks/s %8.0f MB/s\n", name, pages,
+	printf("%-12s %-6s %2u workers %8.1f million blocks/s %8.0f MB/s\n", name, pages, nworkers,
 	       (double)counts.nblocks / best / 1e6, (double)counts.nbytes / best / 1e6);
 	fflush(stdout);
+}
+
+/* The heap's pages are of one kind in a process. */
+static int run_all(const char *self, size_t mib)
+{
+	static const char *const kinds[] = { "4KiB 1", "4KiB 2", "2MiB 1", "2MiB 2" };
+	char command[4096];
+	int status = 0;
+
+	for (unsigned i = 0; i < 4 && !status; i++) {
+		snprintf(command, sizeof command, "%s %zu %s", self, mib, kinds[i]);
+		status = system(command);
+	}
+	return status != 0;
 }
 
 int main(int argc, char **argv)
 {
 	size_t nbytes = MIB(argc > 1 ? strtoull(argv[1], NULL, 0) : 256);
-	const char *pages = argc > 2 ? argv[2] : "4KiB";
+	const char *pages = argc > 3 ? argv[2] : "4KiB";
 
-	if (argc > 3)
-		nworkers = (unsigned)atoi(argv[3]);
-	if (argc <= 2) {                        /* the heap's pages are of one kind in a process */
-		char command[4096];
-
-		setvbuf(stdout, NULL, _IONBF, 0);
-		snprintf(command, sizeof command, "%s %zu 4KiB && %s %zu 2MiB", argv[0], nbytes >> 20,
-		         argv[0], nbytes >> 20);
-		return system(command) != 0;
-	}
+	if (argc <= 3)
+		return run_all(argv[0], nbytes >> 20);
+	nworkers = (unsigned)atoi(argv[3]);
 	knobs.thp = pages[0] == '2' ? KNOB_THP_ALWAYS : KNOB_THP_NEVER;
 	core_start();
 	nblocks = nbytes / BLOCK_BYTES;

@@ -281,6 +281,34 @@ Test(scan_mark, only_the_measured_bytes_are_read, .init = start)
 	cr_assert_not(is_marked(r));
 }
 
+static uintptr_t asked_about;
+
+static bool is_below_40(uintptr_t block, size_t offset)
+{
+	asked_about = block;
+	return offset < 40;
+}
+
+Test(scan_mark, behind_the_first_granule_somebody_else_may_decide, .init = start)
+{
+	char *p = make(64), *large = make(MIB(1));
+	static const size_t offsets[] = { 0, 15, 39, 40, 63 };
+
+	for (unsigned i = 0; i < 5; i++) {
+		cr_assert(mark_start());
+		mark_decide_with(is_below_40);
+		mark_word((uintptr_t)p + offsets[i]);
+		mark_word((uintptr_t)large + offsets[i] + 100);
+		mark_drain();
+		cr_assert_eq(is_marked(p), offsets[i] < 40, "%zu", offsets[i]);
+		cr_assert(is_marked(large));
+		cr_assert_eq(asked_about, offsets[i] < 16 ? 0 : (uintptr_t)p);
+		mark_end();
+	}
+	mark_from((uintptr_t)p + 63);
+	cr_assert(is_marked(p));
+}
+
 /* More blocks wait at once than fit in the memory that work may take. */
 Test(scan_mark, nothing_is_lost_when_there_is_no_memory_for_work, .init = start)
 {
