@@ -14,6 +14,7 @@
  * written at the end, signals wait; those of the deadly kind that another thread takes wait for it.
  */
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/knobs.h"
 #include "core/sigmask.h"
@@ -82,15 +83,25 @@ static int finish(int status, const char *when)
 		return status;
 	}
 
+	reporter_finish();
+
 	uint64_t nbytes = write_report(when);
 
 	atomic_store_explicit(&state, STATE_OVER, memory_order_relaxed);
 	return nbytes && status == 0 ? (int)knobs.exitcode : status;
 }
 
+bool exits_are_over(void)
+{
+	/* relaxed: see finish(). */
+	return atomic_load_explicit(&state, memory_order_relaxed) != STATE_RUNNING;
+}
+
 /* A child of fork() that only makes way for another program has nothing of its own to report. */
 void exits_before_exec(void)
 {
+	if (reports_are_on())
+		reporter_finish();
 	/* relaxed: see finish(). */
 	if (reports_are_on() && !is_forked
 	    && atomic_load_explicit(&state, memory_order_relaxed) == STATE_RUNNING)
