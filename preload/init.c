@@ -22,6 +22,7 @@
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "core/verify.h"
+#include "scan/loaded.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -110,6 +111,7 @@ static void stand_down(const char *why)
 
 static void fork_prepare(void)
 {
+	loaded_fork_prepare();
 	reporter_fork_prepare();
 	imports_fork_prepare();
 	cache_fork_prepare();

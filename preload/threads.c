@@ -16,6 +16,7 @@
 #include "core/cache.h"
 #include "core/lock.h"
 #include "core/scavenge.h"
+#include "scan/loaded.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
@@ -280,6 +281,7 @@ void threads_fork_child(void)
 	stacks_fork_child();
 	scan_threads_fork_child();
 	roots_fork_child();
+	loaded_fork_child();
 	modules_fork_child();
 	thread_names_fork_child();
 }

@@ -3,7 +3,7 @@
  * Reached from preload (dlclose), from stacks.c for each stack, and from symbols.c. LOCK_MODULES
  * guards changes, and is taken by lock_try() only; readers take no lock: records are complete before
  * they are counted, and never go. Depends on peek.h, and on the loader's _dl_find_object, which takes
- * no lock; dl_iterate_phdr, which does, is called around dlclose() only: another thread may be inside
+ * no lock; loaded_visit(), which may, is called around dlclose() only: another thread may be inside
  * dlopen() for ever when the process ends.
  *
  * One that is loaded again at its old address is the same record. Of several at one address the
@@ -16,6 +16,7 @@
 
 #include "core/lock.h"
 #include "core/os.h"
+#include "scan/loaded.h"
 #include "scan/peek.h"
 #include "scan/regs.h"
 
@@ -263,7 +264,7 @@ static void look(void)
 	bool is_first = true, has_gone = false;
 
 	modules.round++;
-	dl_iterate_phdr(see, &is_first);
+	loaded_visit(see, &is_first);
 	if (is_first)                           /* nothing was loaded or unloaded */
 		return;
 	for (uint32_t i = 0; i < count(); i++) {

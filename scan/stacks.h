@@ -28,6 +28,9 @@ void stacks_walk(void);
 /* Where frames can't be told by unwind.c. ctx: init */
 void stacks_unwind_with(stacks_unwind_fn *unwind);
 
+/* Is the calling thread inside libunwind, on our behalf? ctx: any */
+bool stacks_is_unwinding(void);
+
 /* The calling thread has its stack in [base, limit), until it ends. A thread that says nothing is
  * served slower. ctx: any */
 void stacks_thread_begins(uintptr_t base, uintptr_t limit);
