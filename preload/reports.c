@@ -9,6 +9,7 @@
  */
 #include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/report_room.h"
 #include "preload/reporter.h"
 
 #include "core/lock.h"
@@ -192,29 +193,39 @@ static uint64_t write_last(struct leaks_request *request)
 	return leaks_report(request);
 }
 
+struct job {
+	struct leaks_request *request;
+	uint64_t nbytes;                        /* the result */
+};
+
+static void work(void *arg)
+{
+	struct job *j = arg;
+
+	fill_in(j->request);
+	imports_redirect();
+	leaks_report_prepare(j->request);
+	if (!j->request->goes_on)
+		j->nbytes = write_last(j->request);
+	else if (!reports.is_over)
+		j->nbytes = write_in_copy(j->request);
+	if (*reports.has_failed)
+		j->nbytes = REPORTS_FAILED;
+	leaks_report_finish(j->request);
+}
+
 uint64_t reports_write(struct leaks_request *request)
 {
+	struct job j = { request, REPORTS_FAILED };
 	int kept = errno;
 	struct sigmask saved;
 
 	if (!reports_are_on() || !enter_for(request, &saved))
 		return REPORTS_FAILED;
-	fill_in(request);
-	imports_redirect();
-	leaks_report_prepare(request);
-
-	uint64_t nbytes = REPORTS_FAILED;
-
-	if (!request->goes_on)
-		nbytes = write_last(request);
-	else if (!reports.is_over)
-		nbytes = write_in_copy(request);
-	if (*reports.has_failed)
-		nbytes = REPORTS_FAILED;
-	leaks_report_finish(request);
+	report_room_run(work, &j);
 	leave(&saved);
 	errno = kept;
-	return nbytes;
+	return j.nbytes;
 }
 
 static uint64_t write_simple(struct leaks_request *request)
@@ -255,6 +266,7 @@ void reports_start(void)
 	reports.pid = getpid();
 	reports.start_ns = os_now_ns();
 	find_helper();
+	report_room_start();
 	snapshot_start();
 	reports.has_failed = snapshot_shared(sizeof *reports.has_failed);
 	if (!reports.has_failed)
