@@ -383,6 +383,26 @@ static bool stop_others(void)
 	return true;
 }
 
+/* A thread that is on it has left its own at `frame`. */
+static struct {
+	/* Constant after scan_threads_own_stack(). */
+	uintptr_t base, limit;
+
+	uintptr_t frame;                        /* the thread that is on it */
+} own_stack;
+
+uintptr_t *scan_threads_own_stack(uintptr_t base, uintptr_t limit)
+{
+	own_stack.base = base;
+	own_stack.limit = limit;
+	return &own_stack.frame;
+}
+
+static uintptr_t programs_frame(uintptr_t frame)
+{
+	return frame >= own_stack.base && frame < own_stack.limit ? own_stack.frame : frame;
+}
+
 __attribute__((noinline)) bool scan_stop(void)
 {
 	uintptr_t registers[REGS_NSAVED];
@@ -392,7 +412,7 @@ __attribute__((noinline)) bool scan_stop(void)
 		return false;
 	take_world();
 	memcpy(world.self_registers, registers, sizeof registers);
-	world.self_frame = (uintptr_t)__builtin_frame_address(0);
+	world.self_frame = programs_frame((uintptr_t)__builtin_frame_address(0));
 	begin_stop();
 	if (world_install() && stop_others())
 		return true;
