@@ -183,6 +183,26 @@ HOT void cache_free(void *p)
 	cache_leave(&cache_tls.mags, m);
 }
 
+/* Where the hot path is off: a slot of class c off the magazine, of which nobody knows that it is
+ * allocated until cache_hand_out(). NULL: cache_alloc_class() will do. ctx: alloc. No lock, no call */
+HOT void *cache_take_slot(class_idx c)
+{
+	struct magazines *m = cache_enter(&cache_tls.cold_mags);
+	void **top = m->top[c];
+	void *p = *top;
+
+	if (likely(p != NULL))
+		m->top[c] = top - 1;
+	cache_leave(&cache_tls.cold_mags, m);
+	return p;
+}
+
+HOT void cache_hand_out(void *p, class_idx c)
+{
+	/* relaxed: nobody else knows the block yet. */
+	atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_relaxed);
+}
+
 /* A block of class c: for alignments and noscan. NULL: no memory. ctx: alloc */
 void *cache_alloc_class(class_idx c);
 
@@ -193,12 +213,6 @@ void cache_unlock_spans(struct spanset *set);
 
 /* The slots in the calling thread's magazines go back to their spans. ctx: alloc */
 void cache_empty_own(void);
-
-/* Bytes of slots in a magazine of class c that lies in a depot. ctx: any */
-size_t cache_depot_nbytes(class_idx c);
-
-/* The full magazines in the depot of `k` go back to their spans. ctx: alloc, its lock */
-void cache_empty_depot(struct cache *k);
 
 /* The calling thread ends: its slots and spans go to others; from now on it does without.
  * ctx: any */
@@ -215,15 +229,6 @@ void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg);
  * hand, not its own.
  * ctx: alloc */
 void cache_give_vacant(void);
-
-/* Shows the slots in the calling thread's magazines of class c. ctx: alloc, its lock */
-void cache_visit_slots(const struct cache *k, class_idx c,
-                       void (*fn)(void **slots, size_t n, void *arg), void *arg);
-
-/* Slots in the magazines of `k`, its depot included: exact for the calling thread's, else a
- * moment's value.
- * ctx: any */
-size_t cache_count_slots(const struct cache *k, class_idx c);
 
 /* ctx: fork */
 void cache_fork_prepare(void);

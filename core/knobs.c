@@ -24,6 +24,7 @@ struct knob_row {
 	const char *name;                       /* after PREFIX */
 	uint64_t   *value;
 	enum knob_kind kind;
+	uint64_t    dflt;
 	const char *values;
 };
 
@@ -36,8 +37,8 @@ struct knobs knobs = {
 };
 
 static const struct knob_row rows[] = {
-#define KNOB(name, field, kind, dflt, values, help) { #name, &knobs.field, kind, values },
-#define KNOB_LATER(name) { #name, NULL, LATER, NULL },
+#define KNOB(name, field, kind, dflt, values, help) { #name, &knobs.field, kind, dflt, values },
+#define KNOB_LATER(name) { #name, NULL, LATER, 0, NULL },
 #include "core/knobs.def"
 #undef KNOB_LATER
 #undef KNOB
@@ -91,7 +92,7 @@ static bool scale(uint64_t n, uint64_t unit, uint64_t *value)
 	return true;
 }
 
-static bool parse_size(const char *s, uint64_t *value)
+static bool parse_size(const struct knob_row *row, const char *s, uint64_t *value)
 {
 	static const struct { const char *name; uint64_t bytes; } units[] = {
 		{ "", 1 }, { "K", KIB(1) }, { "M", MIB(1) }, { "G", GIB(1) },
@@ -101,6 +102,10 @@ static bool parse_size(const char *s, uint64_t *value)
 
 	if (!strcmp(s, "off")) {
 		*value = KNOB_OFF;
+		return true;
+	}
+	if (parse_word(s, row->values, &n) && n == 0) {
+		*value = row->dflt;
 		return true;
 	}
 	if (!parse_digits(s, &rest, &n))
@@ -209,7 +214,7 @@ static bool parse(const struct knob_row *row, const char *s, uint64_t *value)
 	if (row->kind == COUNT)
 		return parse_count(s, row->values, value);
 	if (row->kind == SIZE)
-		return parse_size(s, value);
+		return parse_size(row, s, value);
 	if (row->kind == TIME)
 		return parse_time(s, row->values, value);
 	return parse_word(s, row->values, value);
@@ -231,7 +236,11 @@ static void say_bad_value(const struct knob_row *row, const char *setting, size_
 	text_setting(&t, setting, name_len);
 	switch (row->kind) {
 	case SIZE:
-		text_str(&t, "must be off or a size like 512M (K M G)");
+		text_str(&t, "must be ");
+		if (word_length(row->values) < strlen(row->values))
+			text_str(&t, "one of ");
+		text_str(&t, row->values);
+		text_str(&t, " or a size like 512M (K M G)");
 		break;
 	case TIME:
 		text_str(&t, "must be a time like 500ms (ms s m), 0, ");

@@ -9,6 +9,7 @@
 #include "core/base.h"
 
 #define KNOB_OFF UINT64_MAX                     /* of a SIZE */
+#define KNOB_STACKS_ALL 0                       /* of the SIZE that is the distance of samples */
 #define KNOB_NEVER UINT64_MAX                   /* of a TIME */
 #define KNOB_AUTO (UINT64_MAX - 1)              /* of a TIME whose default is that word */
 #define KNOB_PATH_BYTES 4096                    /* with its end */
@@ -21,7 +22,6 @@ enum knob_madvise { KNOB_MADVISE_DONTNEED, KNOB_MADVISE_FREE, KNOB_MADVISE_NONE 
 enum knob_background { KNOB_BACKGROUND_AUTO, KNOB_BACKGROUND_OFF };
 enum knob_min_align { KNOB_MIN_ALIGN_16, KNOB_MIN_ALIGN_8 };
 enum knob_thp { KNOB_THP_DEFAULT, KNOB_THP_ALWAYS, KNOB_THP_NEVER };
-enum knob_stacks { KNOB_STACKS_ALL, KNOB_STACKS_OFF };
 enum knob_scan_align { KNOB_SCAN_ALIGN_8, KNOB_SCAN_ALIGN_4, KNOB_SCAN_ALIGN_1 };
 enum knob_report_format { KNOB_REPORT_TEXT, KNOB_REPORT_JSON, KNOB_REPORT_FOLDED,
                           KNOB_REPORT_PPROF };

@@ -94,11 +94,16 @@ static struct span *alloc_span(size_t nbytes, size_t align, struct run *run)
 	return s;
 }
 
+/* From the moment on that it is a block its address is in a register: a scan that finds the thread
+ * here finds it. (The store may fault, and signals come after faults.) */
 static void *hand_out(struct span *s)
 {
+	uintptr_t p = s->base;
+
+	__asm__ volatile("" : "+r"(p));
 	/* relaxed: nobody else knows the block yet. */
-	atomic_store_explicit(heap_granule(s->base), SIZECLASS_LARGE, memory_order_relaxed);
-	return (void *)s->base;
+	atomic_store_explicit(heap_granule(p), SIZECLASS_LARGE, memory_order_relaxed);
+	return (void *)p;
 }
 
 void *large_alloc(size_t nbytes, size_t align)

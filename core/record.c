@@ -9,19 +9,14 @@
 #include "core/hooks.h"
 #include "core/os.h"
 
-#define SPARE_MAX 0x7fffu
-#define IGNORED (UINT64_C(1) << 15)
-#define REPORTED (UINT64_C(1) << 16)
-#define STACK_SHIFT 17
-#define THREAD_SHIFT 38
-#define BIRTH_SHIFT 50
-
 #define BIRTH_UNIT_MS 250
 #define BIRTH_MANTISSA 10                       /* bits */
 
-_Static_assert(SIZECLASS_MAX - RECORD_BYTES <= SPARE_MAX, "the spare bytes of any slot fit");
-_Static_assert(RECORD_STACK_MAX >> (THREAD_SHIFT - STACK_SHIFT) == 0, "numbers of stacks fit");
-_Static_assert(RECORD_THREAD_MANY >> (BIRTH_SHIFT - THREAD_SHIFT) == 0, "numbers of threads fit");
+_Static_assert(SIZECLASS_MAX - RECORD_BYTES <= RECORD_SPARE_MAX, "the spare bytes of any slot fit");
+_Static_assert(RECORD_STACK_MAX >> (RECORD_THREAD_SHIFT - RECORD_STACK_SHIFT) == 0,
+               "numbers of stacks fit");
+_Static_assert(RECORD_THREAD_MANY >> (RECORD_BIRTH_SHIFT - RECORD_THREAD_SHIFT) == 0,
+               "numbers of threads fit");
 
 /* Constant after record_start(). */
 static uint64_t start_ms;
@@ -60,22 +55,20 @@ unsigned record_birth_now(void)
 	return record_birth_of(os_now_ms() - start_ms);
 }
 
-typedef uint64_t __attribute__((may_alias)) record_word;
+typedef uint64_t __attribute__((may_alias)) stored_word;
 
-static record_word *word_of(const void *p, const struct block *b)
+static stored_word *word_of(const void *p, const struct block *b)
 {
 	if (b->class == SIZECLASS_LARGE)
 		return &b->span->record.word;
-	return (record_word *)((uintptr_t)p + b->usable);
+	return (stored_word *)((uintptr_t)p + b->usable);
 }
 
 void record_set(const void *p, const struct block *b, struct record r)
 {
 	size_t spare = b->class == SIZECLASS_LARGE ? 0 : b->usable - r.nbytes;
 
-	*word_of(p, b) = (uint64_t)r.birth << BIRTH_SHIFT | (uint64_t)r.thread << THREAD_SHIFT
-	                 | (uint64_t)r.stack << STACK_SHIFT | (r.is_ignored ? IGNORED : 0)
-	                 | (r.is_reported ? REPORTED : 0) | spare;
+	*word_of(p, b) = record_word(r) | spare;
 	if (b->class == SIZECLASS_LARGE)
 		b->span->record.nbytes = r.nbytes;
 }
@@ -83,14 +76,14 @@ void record_set(const void *p, const struct block *b, struct record r)
 struct record record_get(const void *p, const struct block *b)
 {
 	uint64_t word = *word_of(p, b);
-	size_t spare = word & SPARE_MAX;
+	size_t spare = word & RECORD_SPARE_MAX;
 	struct record r = {
 		.nbytes = spare < b->usable ? b->usable - spare : 0,
-		.stack = (uint32_t)(word >> STACK_SHIFT) & RECORD_STACK_MAX,
-		.thread = (uint16_t)(word >> THREAD_SHIFT & RECORD_THREAD_MANY),
-		.birth = (uint16_t)(word >> BIRTH_SHIFT),
-		.is_ignored = word & IGNORED,
-		.is_reported = word & REPORTED,
+		.stack = (uint32_t)(word >> RECORD_STACK_SHIFT) & RECORD_STACK_MAX,
+		.thread = (uint16_t)(word >> RECORD_THREAD_SHIFT & RECORD_THREAD_MANY),
+		.birth = (uint16_t)(word >> RECORD_BIRTH_SHIFT),
+		.is_ignored = word & RECORD_IGNORED,
+		.is_reported = word & RECORD_REPORTED,
 	};
 
 	if (b->class == SIZECLASS_LARGE)
@@ -100,13 +93,15 @@ struct record record_get(const void *p, const struct block *b)
 
 void record_tell_freed(const void *p, const struct block *b)
 {
-	if (likely(!(*word_of(p, b) & REPORTED)) || !hooks.freed_reported)
+	if (likely(!(*word_of(p, b) & RECORD_REPORTED)) || !hooks.freed_reported)
 		return;
 
 	struct record r = record_get(p, b);
 
 	hooks.freed_reported(&r);
 }
+
+_Atomic bool record_has_reported;
 
 uint64_t record_raw(const void *p, const struct block *b)
 {
@@ -115,8 +110,9 @@ uint64_t record_raw(const void *p, const struct block *b)
 
 void record_mark_reported(const void *p, const struct block *b, uint64_t word)
 {
-	/* relaxed: the word is all there is to it. */
-	__atomic_compare_exchange_n(word_of(p, b), &word, word | REPORTED, false, __ATOMIC_RELAXED,
+	/* relaxed, both: a free that comes too early for the word or the flag goes uncounted. */
+	atomic_store_explicit(&record_has_reported, true, memory_order_relaxed);
+	__atomic_compare_exchange_n(word_of(p, b), &word, word | RECORD_REPORTED, false, __ATOMIC_RELAXED,
 	                            __ATOMIC_RELAXED);
 }
 

@@ -20,6 +20,13 @@
 #include "core/base.h"
 #include "core/block.h"
 
+#define RECORD_SPARE_MAX 0x7fffu
+#define RECORD_IGNORED (UINT64_C(1) << 15)
+#define RECORD_REPORTED (UINT64_C(1) << 16)
+#define RECORD_STACK_SHIFT 17
+#define RECORD_THREAD_SHIFT 38
+#define RECORD_BIRTH_SHIFT 50
+
 #define RECORD_STACK_MAX ((UINT32_C(1) << 21) - 1)
 #define RECORD_THREAD_MANY 4095u                /* one of those that got no number of their own */
 #define RECORD_BIRTH_MAX 0x3fffu
@@ -45,6 +52,22 @@ uint64_t record_birth_ms(unsigned birth);
 /* About 6 ns: the clock alone takes 5 of them. ctx: any, signal */
 unsigned record_birth_now(void);
 
+/* All but the count of bytes. ctx: any, signal */
+HOT uint64_t record_word(struct record r)
+{
+	return (uint64_t)r.birth << RECORD_BIRTH_SHIFT | (uint64_t)r.thread << RECORD_THREAD_SHIFT
+	       | (uint64_t)r.stack << RECORD_STACK_SHIFT | (r.is_ignored ? RECORD_IGNORED : 0)
+	       | (r.is_reported ? RECORD_REPORTED : 0);
+}
+
+/* The same as record_set(), of a slot at p with room for `usable` bytes. ctx: the block's holder */
+HOT void record_set_slot(void *p, size_t usable, struct record r)
+{
+	typedef uint64_t __attribute__((may_alias)) word;
+
+	*(word *)((uintptr_t)p + usable) = record_word(r) | (usable - r.nbytes);
+}
+
 /* Writes and reads it. Of `b` only the span, class and usable count. ctx: the block's holder; stw */
 void record_set(const void *p, const struct block *b, struct record r);
 struct record record_get(const void *p, const struct block *b);
@@ -54,6 +77,7 @@ COLD void record_tell_freed(const void *p, const struct block *b);
 
 /* The word itself; and if it is still `word`, it says from now on that the block was reported. The
  * block may be freed meanwhile: what is written is what was in this place before. ctx: any */
+extern _Atomic bool record_has_reported;        /* once or more often: until then free() need not look */
 uint64_t record_raw(const void *p, const struct block *b);
 void record_mark_reported(const void *p, const struct block *b, uint64_t word);
 

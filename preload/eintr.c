@@ -566,13 +566,7 @@ static struct import import[NFUNCTIONS] = {
 void eintr_start(void)
 {
 	eintr_count();
-	imports_find(import, NFUNCTIONS);
-	imports_redirect(import, NFUNCTIONS);
-}
-
-void eintr_extend(void)
-{
-	imports_redirect(import, NFUNCTIONS);
+	imports_add(import, NFUNCTIONS);
 }
 
 void eintr_fork_child(void)

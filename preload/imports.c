@@ -1,6 +1,6 @@
 /* imports.c: see imports.h.
  *
- * Reached from eintr.c: by the constructor, and before a report, for what was loaded meanwhile. (Not
+ * Reached from the constructor, and before a report, for what was loaded meanwhile. (Not
  * when it is loaded: dlopen() looks at its caller, and so is the last thing that our wrapper does.)
  * The loader's lock is held while a module is looked at, so that none goes away. A word that still
  * leads to the loader is one of a function that was not called yet; the loader may fill it at the
@@ -9,6 +9,7 @@
 #include "preload/imports.h"
 
 #include "core/os.h"
+#include "core/report.h"
 #include "preload/preload.h"
 #include "scan/regs.h"
 
@@ -26,22 +27,26 @@ struct module {
 	struct { uintptr_t from, to; } relro;
 };
 
-struct redirection {
-	const struct import *list;
-	size_t n;
+static struct {
+	/* Constant after the constructor. */
+	struct { struct import *import; size_t n; } table[IMPORTS_TABLES];
+	unsigned ntables;
 	bool has_name[256];                     /* that begins with the letter */
-	unsigned long long nloaded;
-};
 
-/* Modules loaded ever, as of the last time. Guarded by the loader's lock. */
-static unsigned long long nloaded_seen;
+	/* The loader's lock. */
+	unsigned long long nloaded;             /* modules loaded ever, as of the last time */
+} imports;
 
-void imports_find(struct import *list, size_t n)
+void imports_add(struct import *table, size_t n)
 {
+	check(imports.ntables < IMPORTS_TABLES);
+	imports.table[imports.ntables].import = table;
+	imports.table[imports.ntables++].n = n;
 	for (size_t i = 0; i < n; i++) {
-		list[i].real = init_find_next(list[i].name);
-		if (!init_is_unclaimed(list[i].name, list[i].real))
-			list[i].ours = NULL;
+		table[i].real = init_find_next(table[i].name);
+		if (!init_is_unclaimed(table[i].name, table[i].real))
+			table[i].ours = NULL;
+		imports.has_name[(unsigned char)*table[i].name] = true;
 	}
 }
 
@@ -87,8 +92,8 @@ static bool read_module(struct module *m, const struct dl_phdr_info *info)
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 		uintptr_t from = info->dlpi_addr + ph->p_vaddr, to = from + ph->p_memsz;
 
-		if (ph->p_type == PT_LOAD && (uintptr_t)&nloaded_seen >= from
-		    && (uintptr_t)&nloaded_seen < to)
+		if (ph->p_type == PT_LOAD && (uintptr_t)&imports >= from
+		    && (uintptr_t)&imports < to)
 			return false;           /* we call libc itself */
 		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_X)) {
 			m->text_from = from;
@@ -103,20 +108,23 @@ static bool read_module(struct module *m, const struct dl_phdr_info *info)
 	return m->symbols && m->strings;
 }
 
-static const struct import *import_called(const struct redirection *r, const char *name)
+static const struct import *import_called(const char *name)
 {
-	if (!r->has_name[(unsigned char)*name])
+	if (!imports.has_name[(unsigned char)*name])
 		return NULL;
-	for (size_t i = 0; i < r->n; i++) {
-		if (r->list[i].ours && strcmp(r->list[i].name, name) == 0)
-			return &r->list[i];
+	for (unsigned t = 0; t < imports.ntables; t++) {
+		const struct import *i = imports.table[t].import, *end = i + imports.table[t].n;
+
+		for (; i < end; i++) {
+			if (i->ours && strcmp(i->name, name) == 0)
+				return i;
+		}
 	}
 	return NULL;
 }
 
 /* Ours for the word of `relocation`; NULL: it is to stay. */
-static void *replacement(const struct redirection *r, const struct module *m,
-                         const ElfW(Rela) *relocation, uintptr_t word)
+static void *replacement(const struct module *m, const ElfW(Rela) *relocation, uintptr_t word)
 {
 	enum regs_import kind = regs_import((uint32_t)ELF64_R_TYPE(relocation->r_info));
 
@@ -128,21 +136,21 @@ static void *replacement(const struct redirection *r, const struct module *m,
 	if (symbol->st_shndx != SHN_UNDEF)
 		return NULL;
 
-	const struct import *i = import_called(r, m->strings + symbol->st_name);
+	const struct import *i = import_called(m->strings + symbol->st_name);
 	bool is_unbound = kind == REGS_IMPORT_CALL && word >= m->text_from && word < m->text_to;
 
 	return i && (word == (uintptr_t)i->real || is_unbound) ? i->ours : NULL;
 }
 
-static void redirect_table(const struct redirection *r, const struct module *m,
-                           const ElfW(Rela) *table, size_t nbytes, bool *is_open)
+static void redirect_table(const struct module *m, const ElfW(Rela) *table, size_t nbytes,
+                           bool *is_open)
 {
 	for (size_t i = 0; i < nbytes / sizeof *table; i++) {
 		uintptr_t at = m->info->dlpi_addr + table[i].r_offset;
 		_Atomic uintptr_t *word = (_Atomic uintptr_t *)at;
 		bool is_relro = at >= m->relro.from && at < m->relro.to;
 		/* relaxed: either function will do; and below. */
-		void *ours = replacement(r, m, &table[i],
+		void *ours = replacement(m, &table[i],
 		                         atomic_load_explicit(word, memory_order_relaxed));
 
 		if (!ours)
@@ -156,32 +164,31 @@ static void redirect_table(const struct redirection *r, const struct module *m,
 	}
 }
 
-static int redirect_module(struct dl_phdr_info *info, size_t size, void *arg)
+static int redirect_module(struct dl_phdr_info *info, size_t size, void *nloaded)
 {
-	struct redirection *r = arg;
 	struct module m;
 	bool is_open = false;
 
 	(void)size;
-	if (info->dlpi_adds == nloaded_seen)
+	if (info->dlpi_adds == imports.nloaded)
 		return 1;
-	r->nloaded = info->dlpi_adds;
+	*(unsigned long long *)nloaded = info->dlpi_adds;
 	if (!read_module(&m, info))
 		return 0;
 	for (int i = 0; i < 2; i++)
-		redirect_table(r, &m, m.tables[i], m.nbytes[i], &is_open);
+		redirect_table(&m, m.tables[i], m.nbytes[i], &is_open);
 	if (is_open)
 		os_protect(m.relro.from, m.relro.to - m.relro.from, false);
 	return 0;
 }
 
-void imports_redirect(const struct import *list, size_t n)
+void imports_redirect(void)
 {
-	struct redirection r = { .list = list, .n = n };
+	unsigned long long nloaded = 0;
 
-	for (size_t i = 0; i < n; i++)
-		r.has_name[(unsigned char)*list[i].name] = true;
-	dl_iterate_phdr(redirect_module, &r);
-	if (r.nloaded)
-		nloaded_seen = r.nloaded;
+	if (!imports.ntables)
+		return;
+	dl_iterate_phdr(redirect_module, &nloaded);
+	if (nloaded)
+		imports.nloaded = nloaded;
 }

@@ -15,11 +15,13 @@ struct import {
 	void *real;                             /* libc's, or who else's stands behind us */
 };
 
-/* Fills `real` of all; what the program, or another library, defines itself is not to be ours.
- * ctx: constructor */
-void imports_find(struct import *list, size_t n);
+/* A table of them, of which there are at most IMPORTS_TABLES: fills `real` of all; what the program,
+ * or another library, defines itself is not to be ours. ctx: constructor */
+#define IMPORTS_TABLES 4
+void imports_add(struct import *table, size_t n);
 
-/* Once more where modules were loaded since the last time. ctx: any, no lock held, the world runs */
-void imports_redirect(const struct import *list, size_t n);
+/* All tables take effect, also where modules were loaded since the last time. ctx: any, no lock held,
+ * the world runs */
+void imports_redirect(void);
 
 #endif

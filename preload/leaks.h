@@ -1,7 +1,9 @@
 /* leaks.h: blocks with records: what the malloc family does in mode leaks.
  *
  * Each makes a block as its namesake in core does and writes its record. `function` is the exported
- * function that was called, `caller` where from. NULL: no memory; errno is the caller's to set.
+ * function that was called, `caller` where from. To be called last, by a jump: then no frames of ours
+ * stand between the caller's and this one, which the stack would be found behind, but slower. NULL:
+ * no memory, errno says so.
  */
 #ifndef PRELOAD_LEAKS_H
 #define PRELOAD_LEAKS_H
@@ -15,15 +17,16 @@ static inline bool leaks_are_on(void)
 	return heap.record_bytes;
 }
 
-/* `align` is a power of two. ctx: alloc */
-COLD void *leaks_alloc(size_t align, size_t nbytes, const void *function, const void *caller);
-COLD void *leaks_calloc(size_t nbytes, const void *function, const void *caller);
-COLD void *leaks_alloc_noscan(size_t nbytes, const void *function, const void *caller);
+/* ctx: alloc */
+SLOW void *leaks_malloc(size_t nbytes, const void *function, const void *caller);
+SLOW void *leaks_calloc(size_t nbytes, const void *function, const void *caller);
+SLOW void *leaks_malloc_noscan(size_t nbytes, const void *function, const void *caller);
 
-/* The allocated block p, which is `b`, is made to hold nbytes > 0. NULL: nothing has changed.
- * ctx: alloc */
-COLD void *leaks_resize(void *p, const struct block *b, size_t nbytes, const void *function,
-                        const void *caller);
+/* `align` is a power of two. ctx: alloc */
+SLOW void *leaks_memalign(size_t align, size_t nbytes, const void *function, const void *caller);
+
+/* The allocated block p is made to hold nbytes > 0. NULL: nothing has changed. ctx: alloc */
+SLOW void *leaks_realloc(void *p, size_t nbytes, const void *function, const void *caller);
 
 /* Above 0: blocks that the thread makes are to be ignored. */
 extern _Thread_local unsigned leaks_ignored;

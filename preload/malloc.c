@@ -51,17 +51,16 @@ static COLD void *no_memory(void)
 /* No slot: no memory, or blocks have records, or the library stands down. */
 static COLD void *malloc_elsewhere(size_t nbytes, const void *caller)
 {
-	void *p = NULL;
-
-	if (leaks_are_on() && cache_is_started())
-		p = leaks_alloc(1, nbytes, own_malloc, caller);
-	else if (next.malloc)
-		return next.malloc(nbytes);
-	return p ? p : no_memory();
+	if (leaks_are_on())
+		return leaks_malloc(nbytes, own_malloc, caller);
+	return next.malloc ? next.malloc(nbytes) : no_memory();
 }
 
 static SLOW void *malloc_slow(struct magazines *m, size_t nbytes, const void *caller)
 {
+	if (unlikely(leaks_are_on()))
+		return leaks_malloc(nbytes, own_malloc, caller);
+
 	void *p = cache_alloc_slow(m, nbytes, caller);
 
 	return likely(p != NULL) ? p : malloc_elsewhere(nbytes, caller);
@@ -103,13 +102,9 @@ EXPORT void free(void *p)
 /* As malloc_elsewhere(). */
 static COLD void *calloc_elsewhere(size_t nbytes, const void *caller)
 {
-	void *p = NULL;
-
-	if (leaks_are_on() && cache_is_started())
-		p = leaks_calloc(nbytes, own_calloc, caller);
-	else if (next.calloc)
-		return next.calloc(nbytes, 1);
-	return p ? p : no_memory();
+	if (leaks_are_on())
+		return leaks_calloc(nbytes, own_calloc, caller);
+	return next.calloc ? next.calloc(nbytes, 1) : no_memory();
 }
 
 static COLD void *calloc_large(size_t nbytes, const void *caller)
@@ -154,17 +149,7 @@ static void *move(void *p, const struct block *b, size_t nbytes)
 	return to;
 }
 
-/* In mode leaks; `function` is realloc or a relative. */
-static COLD void *resize_noted(void *p, const struct block *b, size_t nbytes, const void *function,
-                               const void *caller)
-{
-	void *to = leaks_resize(p, b, nbytes, function, caller);
-
-	return to ? to : no_memory();
-}
-
-static void *resize(void *p, size_t nbytes, const void *function, const char *call,
-                    const void *caller)
+static void *resize_block(void *p, size_t nbytes, const char *call, const void *caller)
 {
 	struct block b;
 
@@ -180,8 +165,6 @@ static void *resize(void *p, size_t nbytes, const void *function, const char *ca
 		cache_free_block(p, b.class, call, caller);
 		return NULL;
 	}
-	if (unlikely(leaks_are_on()))
-		return resize_noted(p, &b, nbytes, function, caller);
 	if (block_keeps(&b, nbytes))
 		return p;
 	if (b.class != SIZECLASS_LARGE || nbytes <= SIZECLASS_MAX)
@@ -195,15 +178,29 @@ static void *resize(void *p, size_t nbytes, const void *function, const char *ca
 	return to ? to : no_memory();
 }
 
+static SLOW bool is_block(const void *p)
+{
+	struct block b;
+
+	return block_find(p, &b);
+}
+
+/* `function` is realloc or a relative, `call` its name. */
+static SLOW void *resize(void *p, size_t nbytes, const void *function, const char *call,
+                         const void *caller)
+{
+	if (unlikely(leaks_are_on()) && nbytes && is_block(p))
+		return leaks_realloc(p, nbytes, function, caller);
+	return resize_block(p, nbytes, call, caller);
+}
+
 /* malloc() under another name. */
 static void *malloc_as(size_t nbytes, const void *function, const void *caller)
 {
 	if (likely(!leaks_are_on()))
 		return malloc(nbytes);
 
-	void *p = leaks_alloc(1, nbytes, function, caller);
-
-	return p ? p : no_memory();
+	return leaks_malloc(nbytes, function, caller);
 }
 
 EXPORT void *realloc(void *p, size_t nbytes)
@@ -236,7 +233,7 @@ static void *alloc_aligned(size_t align, size_t nbytes, const void *function, co
 	if (nbytes > PTRDIFF_MAX || align > PTRDIFF_MAX || !cache_is_started())
 		return next.memalign ? next.memalign(align, nbytes) : NULL;
 	if (leaks_are_on())
-		return leaks_alloc(align, nbytes, function, caller);
+		return leaks_memalign(align, nbytes, function, caller);
 	if (nbytes <= SIZECLASS_MAX && align <= PAGE_BYTES) {
 		class_idx c = sizeclass_aligned(heap.classes, nbytes, align);
 
@@ -391,10 +388,10 @@ EXPORT void *spangc_malloc_noscan(size_t nbytes)
 	if (nbytes > SIZECLASS_MAX || !cache_is_started())
 		return malloc(nbytes);
 
-	void *p = leaks_are_on()
-	                  ? leaks_alloc_noscan(nbytes, own_spangc_malloc_noscan, CALLER)
-	                  : cache_alloc_class(
-	                            sizeclass_noscan(sizeclass_of_in(heap.classes, nbytes)));
+	if (leaks_are_on())
+		return leaks_malloc_noscan(nbytes, own_spangc_malloc_noscan, CALLER);
+
+	void *p = cache_alloc_class(sizeclass_noscan(sizeclass_of_in(heap.classes, nbytes)));
 
 	return p ? p : no_memory();
 }

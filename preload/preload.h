@@ -88,11 +88,26 @@ void exits_fork_child(void);
 /* The report that would come at exit comes now, and not again; the status to end with. ctx: any */
 int exits_finish(int status);
 
-/* Calls that a stop cut short go on, in modes that stop threads: from the start; in modules that
- * were loaded since. ctx: constructor; any, no lock held; fork child */
+/* Calls that a stop cut short go on, in modes that stop threads. ctx: constructor; fork child */
 void eintr_start(void);
-void eintr_extend(void);
 void eintr_fork_child(void);
+
+/* Functions for signals that have no exported wrapper; for a program that is about to become another;
+ * C11's threads. ctx: constructor */
+void signals_start(void);
+void execs_start(void);
+void threads_start(void);
+
+/* The process is about to become another program. ctx: any */
+void exits_before_exec(void);
+
+/* Has the last report begun? ctx: any */
+bool exits_are_over(void);
+
+/* The program has set `signo` to its default action behind sigaction()'s back. Is `handler`, as it
+ * was before, the program's? ctx: any, signal */
+void exits_was_defaulted(int signo);
+bool exits_is_own(void (*handler)(int signo));
 
 /* Did a stop, and nothing else, cut short the call that has just failed with EINTR? `before` is what
  * eintr_count() gave before the call. For wrappers that are exported. ctx: any, signal */

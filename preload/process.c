@@ -52,11 +52,11 @@ EXPORT int dlclose(void *handle)
 		init_find_dlopen();
 	if (!leaks_are_on())
 		return next.dlclose(handle);
-	modules_note();
+	modules_look();
 
 	int result = next.dlclose(handle);
 
-	modules_note();
+	modules_look();
 	return result;
 }
 

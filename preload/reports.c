@@ -4,8 +4,10 @@
  *     spangc_leak_report()         by a copy of the process, for which the calling thread waits;
  *                                  by the process itself if the kernel makes no copy
  *
- * One at a time, the next one waits. A child of vfork() has our memory: it is known by its pid, and reports nothing.
+ * One at a time, the next one waits; where the last one waits, no other begins. A child of vfork() has our memory: it is known by its pid, and
+ * reports nothing.
  */
+#include "preload/imports.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"
 
@@ -42,6 +44,9 @@ static struct {
 	/* The lock. */
 	bool has_said;                          /* that no copies are made */
 	bool is_over;                           /* the last one was written */
+
+	/* Any thread, atomic. */
+	_Atomic unsigned nlast;                 /* threads that want to write the last one */
 } reports = { .lock = LOCK_INIT(LOCK_REPORTS) };
 
 /* The folder of the library, as it was at the start: its name may be relative. */
@@ -109,6 +114,15 @@ static bool enter(struct sigmask *saved)
 		syscall(SYS_nanosleep, &moment, NULL);
 	}
 	return false;
+}
+
+/* As enter(); nor while somebody else wants to write the last report. */
+static bool enter_for(const struct leaks_request *request, struct sigmask *saved)
+{
+	/* relaxed: one that is overlooked is waited for. */
+	if (request->goes_on && atomic_load_explicit(&reports.nlast, memory_order_relaxed))
+		return false;
+	return enter(saved);
 }
 
 static void leave(const struct sigmask *saved)
@@ -183,10 +197,10 @@ uint64_t reports_write(struct leaks_request *request)
 	int kept = errno;
 	struct sigmask saved;
 
-	if (!reports_are_on() || !enter(&saved))
+	if (!reports_are_on() || !enter_for(request, &saved))
 		return REPORTS_FAILED;
 	fill_in(request);
-	eintr_extend();
+	imports_redirect();
 	leaks_report_prepare(request);
 
 	uint64_t nbytes = REPORTS_FAILED;
@@ -220,8 +234,14 @@ void reports_await(void)
 
 uint64_t reports_write_last(const char *when)
 {
+	uint64_t nbytes;
+
 	reporter_finish();
-	return write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
+	/* relaxed, both: see enter_for(). */
+	atomic_fetch_add_explicit(&reports.nlast, 1, memory_order_relaxed);
+	nbytes = write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
+	atomic_fetch_sub_explicit(&reports.nlast, 1, memory_order_relaxed);
+	return nbytes;
 }
 
 uint64_t reports_write_now(const char *when)
@@ -248,5 +268,7 @@ void reports_fork_child(void)
 	reports.pid = getpid();
 	lock_reset_after_fork(&reports.lock);
 	reports.is_over = false;
+	/* relaxed: there is one thread. */
+	atomic_store_explicit(&reports.nlast, 0, memory_order_relaxed);
 	snapshot_fork_child();
 }

@@ -8,10 +8,11 @@
  *     sigtimedwait, signalfd             taken from the handler
  *
  * Masks by the system call itself: it is what libc does, and a handler may call it at any time,
- * when a symbol can't be looked up. Not wrapped: signal() and its relatives for the stop signal,
- * which scan_stop() puts right. Masks of ppoll, pselect and epoll_pwait, and calls that a stop cuts
+ * when a symbol can't be looked up. signal() and its relatives, which libc's do not pass by sigaction(),
+ * stand in for libc's through imports.h. Masks of ppoll, pselect and epoll_pwait, and calls that a stop cuts
  * short: eintr.c.
  */
+#include "preload/imports.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"
 
@@ -125,7 +126,7 @@ EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *o
 		new = &copy;
 	}
 
-	int result = __sigaction(signo, reporter_replace(signo, exits_replace(signo, new)), old);
+	int result = __sigaction(signo, exits_replace(signo, reporter_replace(signo, new)), old);
 
 	if (!result && old)
 		exits_hide(old);
@@ -184,4 +185,77 @@ EXPORT int signalfd(int fd, const sigset_t *set, int flags)
 	sigset_t copy;
 
 	return (int)syscall(SYS_signalfd4, fd, signals_without(set, &copy), KERNEL_BYTES, flags);
+}
+
+/* --- without an exported wrapper --- */
+
+enum {
+	NR_SIGNAL, NR_BSD_SIGNAL, NR_SSIGNAL, NR_SYSV_SIGNAL, NR___SYSV_SIGNAL, NR_SIGSET, NR_SIGIGNORE,
+	NR_SIGHOLD, NFUNCTIONS
+};
+
+static struct import import[NFUNCTIONS];
+
+typedef void handler_fn(int signo);
+typedef handler_fn *set_fn(int signo, handler_fn *handler);
+
+/* libc's goes first, for each of them has flags of its own. */
+static handler_fn *set_handler(unsigned nr, int signo, handler_fn *handler)
+{
+	struct sigaction new = { .sa_handler = handler }, old;
+
+	if (signo == scan_threads_signal()) {
+		remember(handler == SIG_HOLD ? NULL : &new, &old);
+		return old.sa_handler;
+	}
+
+	handler_fn *before = ((set_fn *)import[nr].real)(signo, handler);
+
+	if (before == SIG_ERR)
+		return before;
+	if (handler == SIG_DFL)
+		exits_was_defaulted(signo);
+	before = reporter_was_set(signo, handler, before);
+	return exits_is_own(before) ? SIG_DFL : before;
+}
+
+static handler_fn *our_signal(int signo, handler_fn *handler)
+{
+	return set_handler(NR_SIGNAL, signo, handler);
+}
+
+static handler_fn *our_sysv_signal(int signo, handler_fn *handler)
+{
+	return set_handler(NR_SYSV_SIGNAL, signo, handler);
+}
+
+static handler_fn *our_sigset(int signo, handler_fn *handler)
+{
+	return set_handler(NR_SIGSET, signo, handler);
+}
+
+static int our_sigignore(int signo)
+{
+	return signo == scan_threads_signal() ? 0 : ((int (*)(int))import[NR_SIGIGNORE].real)(signo);
+}
+
+static int our_sighold(int signo)
+{
+	return signo == scan_threads_signal() ? 0 : ((int (*)(int))import[NR_SIGHOLD].real)(signo);
+}
+
+static struct import import[NFUNCTIONS] = {
+	[NR_SIGNAL] = { "signal", (void *)our_signal, NULL },
+	[NR_BSD_SIGNAL] = { "bsd_signal", (void *)our_signal, NULL },
+	[NR_SSIGNAL] = { "ssignal", (void *)our_signal, NULL },
+	[NR_SYSV_SIGNAL] = { "sysv_signal", (void *)our_sysv_signal, NULL },
+	[NR___SYSV_SIGNAL] = { "__sysv_signal", (void *)our_sysv_signal, NULL },
+	[NR_SIGSET] = { "sigset", (void *)our_sigset, NULL },
+	[NR_SIGIGNORE] = { "sigignore", (void *)our_sigignore, NULL },
+	[NR_SIGHOLD] = { "sighold", (void *)our_sighold, NULL },
+};
+
+void signals_start(void)
+{
+	imports_add(import, NFUNCTIONS);
 }

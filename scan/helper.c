@@ -30,6 +30,7 @@ extern int __sigaction(int signo, const struct sigaction *new, struct sigaction 
 #define SILENCE_S 60
 #define END_MS 5000                             /* between its last word and its end */
 #define FIRST_FD 3
+#define NOT_RUN 127                             /* as env(1) has it */
 #define STACK_BYTES KIB(64)
 #define PIECE_BYTES KIB(16)
 
@@ -42,7 +43,7 @@ struct job {
 	void *stack;
 	helper_take_fn *take;
 	void *arg;
-	bool is_done;
+	int status;
 };
 
 int helper_file(void)
@@ -86,13 +87,13 @@ static int become(void *arg)
 	/* Where the program closed its streams, ours are among the first numbers. */
 	if (dup2(fcntl(job->in, F_DUPFD, FIRST_FD), STDIN_FILENO) < 0
 	    || dup2(out, STDOUT_FILENO) < 0)
-		return 127;
+		return NOT_RUN;
 	if (null >= 0)
-		dup2((int)null, STDERR_FILENO);
+		dup2(fcntl((int)null, F_DUPFD, FIRST_FD), STDERR_FILENO);
 	syscall(SYS_close_range, FIRST_FD, ~0u, 0);
 	sigmask_restore(&none);
 	execve(job->path, argv, job->env);
-	return 127;
+	return NOT_RUN;
 }
 
 /* libc's clone(): the child's function is its whole life. */
@@ -125,21 +126,21 @@ static bool read_all(int fd, helper_take_fn *take, void *arg)
 	}
 }
 
-/* Did it end with status 0? */
-static bool await(pid_t child, bool is_read)
+/* Its exit status; -1: it was killed. */
+static int await(pid_t child, bool is_read)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
-	int status = -1;
+	int status;
 
 	for (unsigned ms = 0; is_read && ms < END_MS; ms++) {
-		if (syscall(SYS_wait4, child, &status, __WALL | WNOHANG, NULL))
-			return status == 0;
+		if (syscall(SYS_wait4, child, &status, __WALL | WNOHANG, NULL) == child)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 		syscall(SYS_nanosleep, &pause, NULL);
 	}
 	kill(child, SIGKILL);
 	while (syscall(SYS_wait4, child, NULL, __WALL, NULL) < 0 && errno == EINTR)
 		;
-	return false;
+	return -1;
 }
 
 /* In the process between: it has the program as its child, and our memory. */
@@ -156,19 +157,19 @@ static int run(void *arg)
 
 	syscall(SYS_close, fd[1]);
 	if (child > 0)
-		job->is_done = await(child, read_all(fd[0], job->take, job->arg));
+		job->status = await(child, read_all(fd[0], job->take, job->arg));
 	return 0;
 }
 
-bool helper_run(const char *path, char **env, int in, helper_take_fn *take, void *arg)
+int helper_run(const char *path, char **env, int in, helper_take_fn *take, void *arg)
 {
 	char *stacks = scratch_take(&stack_memory, 2 * STACK_BYTES);
 	struct job job = { .path = path, .env = filter(env), .in = in, .stack = stacks,
-		           .take = take, .arg = arg };
+		           .take = take, .arg = arg, .status = -1 };
 	struct sigmask saved;
 
 	if (!stacks || !job.env)
-		return false;
+		return -1;
 	lseek(in, 0, SEEK_SET);
 	sigmask_block(&saved);
 
@@ -179,7 +180,7 @@ bool helper_run(const char *path, char **env, int in, helper_take_fn *take, void
 	sigmask_restore(&saved);
 	scratch_drop(&env_memory);
 	scratch_drop(&stack_memory);
-	return job.is_done;
+	return job.status;
 }
 
 bool helper_keep(const char *text, size_t nbytes, void *arg)

@@ -11,9 +11,9 @@ int helper_file(void);
 typedef bool helper_take_fn(const char *text, size_t nbytes, void *arg);
 
 /* Runs the program `path` with the file `in` as its standard input, and gives up on it after a minute
- * of silence. LD_* and SPANGC_* of `env` are left out. True: it came to its end, with status 0. The
- * program that we are in is sent no SIGCHLD and can't wait for it. ctx: any */
-bool helper_run(const char *path, char **env, int in, helper_take_fn *take, void *arg);
+ * of silence. LD_* and SPANGC_* of `env` are left out. Its exit status, -1 if it was not heard to its
+ * end. The program that we are in is sent no SIGCHLD and can't wait for it. ctx: any */
+int helper_run(const char *path, char **env, int in, helper_take_fn *take, void *arg);
 
 /* A `take` that keeps the first `max` bytes. */
 struct helper_answers {

@@ -14,6 +14,7 @@
 #include "core/knobs.h"
 #include "core/os.h"
 #include "core/record.h"
+#include "scan/kernel.h"
 #include "scan/mark.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
@@ -292,10 +293,12 @@ const char *leaks_find(struct leaks *l, enum leaks_kind kind)
 	                  ? look(l, kind) : "no memory for a report";
 
 	l->nthreads = scan_stop_info().nthreads + 1;
+	l->nmissed = scan_stop_info().nmissed;
 	if (is_copy) {
 		l->pause = snapshot_pause();
 	} else {
 		scan_resume();
+		kernel_tell();
 		l->pause.stop_ns = scan_stop_info().ns;
 		l->pause.all_ns = os_now_ns() - before;
 	}
@@ -327,8 +330,9 @@ void leaks_suppress(struct leaks *l, bool (*is_suppressed)(const struct leaks_en
 		if (!is_suppressed(e))
 			continue;
 		e->is_suppressed = true;
-		from->nbytes -= e->sum.nbytes;
-		from->nblocks -= e->sum.nblocks;
+		/* An estimate may be more than there is. */
+		from->nbytes -= e->sum.nbytes < from->nbytes ? e->sum.nbytes : from->nbytes;
+		from->nblocks -= e->sum.nblocks < from->nblocks ? e->sum.nblocks : from->nblocks;
 		sum_add(&l->suppressed, e->sum.nbytes, e->sum.nblocks);
 	}
 	suppress_blocks(l);

@@ -17,7 +17,7 @@ struct leaks {
 	struct leaks_sum direct, indirect, suppressed, reachable;
 	struct leaks_entries entries;           /* not sorted yet */
 	struct snapshot_pause pause;            /* copy_ns is 0: it stood still all the time */
-	unsigned nthreads;
+	unsigned nthreads, nmissed;             /* these ran on: what only they hold looks lost */
 
 	struct leaks_block *blocks;             /* by address */
 	size_t nblocks;

@@ -2,6 +2,7 @@
  * stacks.h, symbols.h and sort.h. One table at a time. */
 #include "scan/leaks_entries.h"
 
+#include "scan/sample.h"
 #include "scan/scratch.h"
 #include "scan/sort.h"
 #include "scan/stacks.h"
@@ -43,16 +44,35 @@ struct leaks_entry *entries_add(struct leaks_entries *e, const struct record *r,
 	entry->newest = r->birth > entry->newest ? r->birth : entry->newest;
 	note_thread(entry, r->thread);
 	sum_add(&entry->sum, r->nbytes, 1);
+	if (sample_rate()) {
+		entry->nbytes += sample_weight(r->nbytes) * (double)r->nbytes;
+		entry->nblocks += sample_weight(r->nbytes);
+	}
 	return entry;
+}
+
+static void estimate(struct leaks_entry *e)
+{
+	double weight = e->nblocks / (double)e->sum.nblocks;
+
+	e->sum.nbytes = (uint64_t)(e->nbytes + 0.5);
+	e->sum.nblocks = (uint64_t)(e->nblocks + 0.5);
+	e->indirect_bytes = (uint64_t)((double)e->indirect_bytes * weight + 0.5);
 }
 
 void entries_finish(struct leaks_entries *e)
 {
+	bool are_samples = sample_rate();
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < e->nstacks * e->nkinds; i++) {
-		if (e->list[i].sum.nblocks || e->list[i].live.nblocks)
-			e->list[n++] = e->list[i];
+		struct leaks_entry *entry = &e->list[i];
+
+		if (!entry->sum.nblocks || (are_samples && entry->stack == STACKS_NONE))
+			continue;
+		if (are_samples)
+			estimate(entry);
+		e->list[n++] = *entry;
 	}
 	e->n = n;
 }
@@ -92,8 +112,8 @@ static int compare_frames(uintptr_t left, uintptr_t right)
 
 static int compare_stacks(uint32_t left, uint32_t right)
 {
-	const uintptr_t *a, *b;
-	unsigned na = stacks_get(left, &a), nb = stacks_get(right, &b);
+	static uintptr_t a[1 + STACKS_DEPTH_MAX], b[1 + STACKS_DEPTH_MAX];
+	unsigned na = stacks_read(left, a), nb = stacks_read(right, b);
 	int order = 0;
 
 	for (unsigned i = 0; i < na && i < nb && !order; i++)

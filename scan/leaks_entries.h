@@ -1,4 +1,8 @@
-/* leaks_entries.h: blocks summed up by stack and kind: what a report lists. */
+/* leaks_entries.h: blocks summed up by stack and kind: what a report lists.
+ *
+ * Where stacks are samples (scan/sample.h) each stands for several blocks: sums are estimates then, and
+ * blocks without a stack are in no entry.
+ */
 #ifndef SCAN_LEAKS_ENTRIES_H
 #define SCAN_LEAKS_ENTRIES_H
 
@@ -22,6 +26,7 @@ struct leaks_entry {
 	uint16_t oldest, newest;                /* births */
 	uint16_t thread[ENTRY_THREADS];         /* that allocated; 0: no more */
 	bool     has_more_threads;
+	double   nbytes, nblocks;               /* while blocks are added: estimated */
 };
 
 struct leaks_entries {
@@ -36,7 +41,7 @@ bool entries_start(struct leaks_entries *e, uint32_t nkinds);
 /* The entry to which a block of that record is added. ctx: stw */
 struct leaks_entry *entries_add(struct leaks_entries *e, const struct record *r, uint32_t kind);
 
-/* Entries without a block go. ctx: any */
+/* Sums are rounded; entries without a block go. ctx: any */
 void entries_finish(struct leaks_entries *e);
 
 /* An entry of that stack, before they are sorted; NULL: there is none. ctx: any */

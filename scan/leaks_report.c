@@ -13,6 +13,7 @@
 #include "core/record.h"
 #include "core/report.h"
 #include "core/report_file.h"
+#include "core/sigmask.h"
 #include "scan/growth.h"
 #include "scan/helper.h"
 #include "scan/hidden.h"
@@ -38,6 +39,9 @@ static struct leaks found;
 static struct growth growth;
 static struct hidden hidden[HIDDEN_MAX];
 static struct scratch whole_memory;
+
+/* That source lines are missing; copies of the process see it, if there is memory for that. */
+static bool said_here, *has_said = &said_here;
 
 /* --- what the formats share --- */
 
@@ -69,12 +73,32 @@ void report_tenths(struct out *o, uint64_t tenths)
 	out_dec(o, tenths % 10);
 }
 
+/* Of samples there may be none though something was lost; what is left of the sums where all samples are
+ * suppressed is theirs. */
+bool report_has_leaks(const struct report *r)
+{
+	return r->nentries || (!r->found->suppressed.nblocks
+	                       && r->found->direct.nblocks + r->found->indirect.nblocks);
+}
+
+/* Where the program's stderr is, or was at the start. */
+static void say(const struct leaks_request *r, const char *what, const char *why)
+{
+	struct text t = { 0 };
+
+	text_str(&t, "spangc: ");
+	text_str(&t, what);
+	text_str(&t, why);
+	text_newline(&t);
+	text_flush(&t, r->fallback);
+}
+
 /* --- writing --- */
 
 /* Text and folded stacks of nothing are nothing, but not for who waits for an answer. */
 static bool is_silent(const struct report *r, unsigned format)
 {
-	return r->request->kind == LEAKS_REPORT && r->request->fd < 0 && !r->nentries && !r->nhidden
+	return r->request->kind == LEAKS_REPORT && r->request->fd < 0 && !report_has_leaks(r) && !r->nhidden
 	       && (format == KNOB_REPORT_TEXT || format == KNOB_REPORT_FOLDED);
 }
 
@@ -103,7 +127,7 @@ static int make_whole(const struct report *r, unsigned format)
 		syscall(SYS_close, fd);
 		return profile;
 	}
-	report_line("no profile for pprof: pprof.py is missing or failed; the report is json", NULL);
+	say(r->request, "no profile for pprof: pprof.py is missing or failed; the report is json", "");
 	syscall(SYS_close, profile);
 	return fd;
 }
@@ -122,7 +146,7 @@ static bool copy(int from, int to)
 	}
 
 	bool is_written = size == 0
-	                  || (text && done == size && out_write(to, text, (size_t)size));
+	                  || (text && done == size && sigmask_write(to, text, (size_t)size));
 
 	scratch_drop(&whole_memory);
 	return is_written;
@@ -142,7 +166,8 @@ static void close_report(const struct leaks_request *r, int fd)
 /* A file that only has a part of this report. */
 static void remove_empty(int fd)
 {
-	char link[40], path[4096], *end = link;
+	static char path[4096];
+	char link[40], *end = link;
 	long n;
 
 	peek_put(&end, "/proc/thread-self/fd/");
@@ -167,28 +192,36 @@ static void give_up(const struct leaks_request *r, int fd, off_t start)
 	fail(r);
 	if (is_cut && start == 0)
 		remove_empty(fd);
-	report_line(is_cut ? "the report can't be written"
-	                   : "the report is not whole: it can't be written", NULL);
+	say(r, is_cut ? "the report can't be written"
+	              : "the report is not whole: it can't be written", "");
 }
 
-static void write_report(const struct report *r)
+/* True: all of it, or nothing, was to be written. */
+static bool write_report(const struct report *r)
 {
 	const struct leaks_request *q = r->request;
 	unsigned format = q->format >= 0 ? (unsigned)q->format : (unsigned)knobs.report_format;
 
 	if (is_silent(r, format))
-		return;
+		return true;
 
 	int whole = make_whole(r, format), fd = open_report(q);
 	off_t start = lseek(fd, 0, SEEK_END);
 
+	/* Two profiles in one file are none: the newer one stays. */
+	if (format == KNOB_REPORT_PPROF && start > 0 && !ftruncate(fd, 0))
+		start = 0;
 	if (format == KNOB_REPORT_PPROF)
 		format = KNOB_REPORT_JSON;
-	if (whole >= 0 ? !copy(whole, fd) : !make(r, format, fd))
+
+	bool is_written = whole >= 0 ? copy(whole, fd) : make(r, format, fd);
+
+	if (!is_written)
 		give_up(q, fd, start);
 	close_report(q, fd);
 	if (whole >= 0)
 		syscall(SYS_close, whole);
+	return is_written;
 }
 
 /* --- what is told --- */
@@ -222,23 +255,31 @@ static uint32_t find_hidden(void)
 	return n;
 }
 
-static void look_up(const struct report *r)
+/* Why files and lines are missing, or NULL. */
+static const char *look_up(const struct report *r)
 {
 	if (!symbols_start())
-		return;
+		return "no memory";
 	for (uint32_t i = 0; i < found.entries.n; i++)
 		want(found.entries.list[i].stack);
 	for (uint32_t i = 0; i < r->nhidden; i++)
 		want(r->hidden[i].stack);
-	symbols_run(r->request->helper, r->request->env);
+	return symbols_run(r->request->helper, r->request->env);
+}
+
+/* Once; not for a report that has no entry. */
+static void say_no_lines(const struct report *r, const char *why)
+{
+	if (!why || !r->nentries || *has_said)
+		return;
+	*has_said = true;
+	say(r->request, "no source lines: ", why);
 }
 
 static void suppress(void)
 {
-	if (!knobs.suppressions || !found.entries.n)
-		return;
-	suppress_read((const char *)(uintptr_t)knobs.suppressions);
-	leaks_suppress(&found, suppress_entry);
+	if (suppress_begin())
+		leaks_suppress(&found, suppress_entry);
 }
 
 static uint32_t count_told(void)
@@ -257,7 +298,9 @@ static uint64_t tell(const struct leaks_request *request)
 
 	if (request->kind == LEAKS_REPORT)
 		r.nhidden = find_hidden();
-	look_up(&r);
+
+	const char *why = look_up(&r);
+
 	if (request->kind == LEAKS_REPORT) {
 		suppress();
 		if (request->goes_on)
@@ -265,8 +308,8 @@ static uint64_t tell(const struct leaks_request *request)
 	}
 	entries_sort(&found.entries);
 	r.nentries = count_told();
-	write_report(&r);
-	suppress_drop();
+	if (write_report(&r))
+		say_no_lines(&r, why);
 	symbols_drop();
 
 	uint64_t nbytes = found.direct.nbytes + found.indirect.nbytes;
@@ -284,12 +327,22 @@ static uint64_t report(const struct leaks_request *request)
 		why = "no memory to compare with";
 	if (why) {
 		fail(request);
-		report_line("no report: ", why, NULL);
+		say(request, "no report: ", why);
 	} else {
 		nbytes = tell(request);
 	}
 	leaks_drop(&found);
 	return nbytes;
+}
+
+static void tell_why(const struct leaks_request *request)
+{
+	const char *reason = why_report(request);
+
+	if (!reason)
+		return;
+	fail(request);
+	say(request, "no answer: ", reason);
 }
 
 uint64_t leaks_report(const struct leaks_request *request)
@@ -300,7 +353,7 @@ uint64_t leaks_report(const struct leaks_request *request)
 	case LEAKS_DIFF:
 		return report(request);
 	case LEAKS_WHY:
-		why_report(request);
+		tell_why(request);
 		return 0;
 	}
 	return 0;
@@ -308,6 +361,10 @@ uint64_t leaks_report(const struct leaks_request *request)
 
 void leaks_report_prepare(const struct leaks_request *request)
 {
+	bool *shared = has_said == &said_here ? snapshot_shared(sizeof *shared) : NULL;
+
+	if (shared)
+		has_said = shared;
 	if (request->kind == LEAKS_DIFF)
 		growth_prepare();
 	else if (request->goes_on)

@@ -1,9 +1,10 @@
 /* modules.c: see modules.h.
  *
- * Reached from preload (dlclose), from leaks.c before a stop, from stacks.c for each stack, and from
- * symbols.c. LOCK_MODULES guards changes, and is taken by lock_try() only; readers take no lock:
- * records are complete before they are counted, and never go. Depends on peek.h and the loader's
- * dl_iterate_phdr and, from malloc, _dl_find_object, which takes no lock.
+ * Reached from preload (dlclose), from stacks.c for each stack, and from symbols.c. LOCK_MODULES
+ * guards changes, and is taken by lock_try() only; readers take no lock: records are complete before
+ * they are counted, and never go. Depends on peek.h, and on the loader's _dl_find_object, which takes
+ * no lock; dl_iterate_phdr, which does, is called around dlclose() only: another thread may be inside
+ * dlopen() for ever when the process ends.
  *
  * One that is loaded again at its old address is the same record. Of several at one address the
  * first one's words are plain addresses, the others' carry the record's number + 1.
@@ -40,6 +41,7 @@ static struct {
 	uint32_t round;
 	uint64_t nadded, nremoved;              /* by the loader, at the last look */
 	bool is_looked_at;
+	bool is_forked;                         /* constant in each process */
 	size_t names_nbytes;
 	char path[PATH_BYTES];
 
@@ -67,7 +69,7 @@ bool modules_start(void)
 	if (!modules.table)
 		return false;
 	os_name((uintptr_t)modules.names, NAMES_BYTES, "spangc modules");
-	modules_note();
+	modules_look();
 	return true;
 }
 
@@ -281,7 +283,7 @@ static void look(void)
 
 /* Not with signals blocked: the loader's lock may be held by a thread that is stopped while this one
  * waits for it. */
-void modules_note(void)
+void modules_look(void)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
 
@@ -297,10 +299,17 @@ void modules_note(void)
 	}
 }
 
+void modules_note(void)
+{
+	if (!&_dl_find_object && !modules.is_forked)
+		modules_look();
+}
+
 void modules_fork_child(void)
 {
 	lock_reset_after_fork(&modules.lock);
 	modules.is_looked_at = false;           /* it may have been half done */
+	modules.is_forked = true;
 }
 
 /* --- words --- */
@@ -322,23 +331,14 @@ static struct module *first_at(uintptr_t pc)
 	return NULL;
 }
 
-const struct module *modules_find(uintptr_t word)
-{
-	uintptr_t number = word >> NUMBER_SHIFT;
-
-	if (number)
-		return number <= count() ? &modules.table[number - 1] : NULL;
-	return first_at(word);
-}
-
-/* Who is at `pc` now, the place of `first` once? NULL: can't be found out. */
-static struct module *ask_loader(uintptr_t pc, struct module *first)
+/* Who is at `pc` now? NULL: can't be found out. */
+static struct module *ask_loader(uintptr_t pc)
 {
 	struct dl_find_object found;
 
 	if (!&_dl_find_object || _dl_find_object((void *)pc, &found) || !found.dlfo_link_map)
 		return NULL;
-	if (!lock_try(&modules.lock))
+	if (!modules.table || !lock_try(&modules.lock))
 		return NULL;
 
 	struct module m = { .base = (uintptr_t)found.dlfo_map_start,
@@ -347,12 +347,18 @@ static struct module *ask_loader(uintptr_t pc, struct module *first)
 	                    .name = full_name(found.dlfo_link_map->l_name) };
 	struct module *now = know(&m);
 
-	if (now)
-		/* relaxed: numbers of records that are complete. */
-		atomic_store_explicit(&first->occupant, (uint64_t)modules_generation() << 32
-		                      | (uint64_t)(now - modules.table), memory_order_relaxed);
 	lock_drop(&modules.lock);
 	return now;
+}
+
+const struct module *modules_find(uintptr_t word)
+{
+	uintptr_t number = word >> NUMBER_SHIFT;
+	struct module *first = number ? NULL : first_at(word);
+
+	if (number)
+		return number <= count() ? &modules.table[number - 1] : NULL;
+	return first ? first : ask_loader(word);
 }
 
 static SLOW uintptr_t word_of(uintptr_t pc)
@@ -365,11 +371,17 @@ static SLOW uintptr_t word_of(uintptr_t pc)
 
 	uint64_t occupant = atomic_load_explicit(&first->occupant, memory_order_relaxed);
 
-	if (occupant >> 32 == modules_generation())
+	if (occupant >> 32 == modules_generation()) {
 		now = &modules.table[(uint32_t)occupant];
-	else
-		now = ask_loader(pc, first);
-	if (!now || now == first)
+	} else {
+		now = ask_loader(pc);
+		if (!now)
+			return pc;
+		/* relaxed: numbers of records that are complete. */
+		atomic_store_explicit(&first->occupant, (uint64_t)modules_generation() << 32
+		                      | (uint64_t)(now - modules.table), memory_order_relaxed);
+	}
+	if (now == first)
 		return pc;
 	return pc | (uintptr_t)(now - modules.table + 1) << NUMBER_SHIFT;
 }

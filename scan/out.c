@@ -1,57 +1,18 @@
 /* out.c: a buffered writer for reports.
  *
- * Reached from leaks_report.c. By syscall(2): write() is a cancellation point.
+ * Reached from leaks_report.c.
  */
 #include "scan/out.h"
 
 #include "core/report.h"
 #include "core/sigmask.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-/* A pipe that nobody reads, and a file that may not grow, are told by a signal to the thread as well:
- * it is taken before signals are open again. */
-static void take_signal(int signo)
-{
-	const struct sigmask set = { UINT64_C(1) << (signo - 1) };
-	const struct timespec now = { 0 };
-
-	syscall(SYS_rt_sigtimedwait, &set, NULL, &now, sizeof set.bits);
-}
-
-bool out_write(int fd, const char *s, size_t nbytes)
-{
-	struct sigmask saved;
-	int error = 0;
-
-	sigmask_block(&saved);
-	while (nbytes && !error) {
-		long n = syscall(SYS_write, fd, s, nbytes);
-
-		if (n > 0) {
-			s += n;
-			nbytes -= (size_t)n;
-		} else if (n == 0 || errno != EINTR) {
-			error = n == 0 ? ENOSPC : errno;
-		}
-	}
-	if (error == EPIPE)
-		take_signal(SIGPIPE);
-	if (error == EFBIG)
-		take_signal(SIGXFSZ);
-	sigmask_restore(&saved);
-	return !error;
-}
 
 void out_flush(struct out *o)
 {
-	if (!o->has_failed && o->len && !out_write(o->fd, o->buf, o->len))
-		o->has_failed = true;
+	if (!o->has_failed)
+		o->has_failed = !sigmask_write(o->fd, o->buf, o->len);
 	o->len = 0;
 }
 

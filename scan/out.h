@@ -19,9 +19,6 @@ void out_dec_width(struct out *o, uint64_t n, unsigned width);
 void out_hex(struct out *o, uint64_t n);
 void out_flush(struct out *o);
 
-/* All of it; false: an error. Whatever that was, the program gets no signal for it. ctx: any */
-bool out_write(int fd, const char *s, size_t nbytes);
-
 /* A string of JSON with its quotes, or null; bytes that are no UTF-8 become U+FFFD. */
 void out_json(struct out *o, const char *s);
 

@@ -67,16 +67,23 @@ static size_t least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
+/* Each piece but the first begins with the last word of the one before, but for its first byte: a
+ * pointer that is not aligned may lie across the border. Addresses keep their alignment. */
 static void show_copies(uintptr_t from, uintptr_t to, const struct run *r)
 {
-	while (from < to) {
-		size_t wanted = least(to - from, COPY_BYTES), n = peek(copy, from, wanted);
+	char *at = copy + from % sizeof(uintptr_t);
+	size_t nagain = 0;
 
-		if (n)
-			r->fn((uintptr_t)copy, (uintptr_t)copy + n, r->what, r->arg);
+	while (from < to) {
+		size_t wanted = least(to - from, COPY_BYTES - 2 * sizeof(uintptr_t)) + nagain;
+		size_t n = peek(at, from - nagain, wanted);
+
+		if (n > nagain)
+			r->fn((uintptr_t)at + (nagain > 0), (uintptr_t)at + n, r->what, r->arg);
 		if (n < wanted)
 			return;
-		from += n;
+		from += wanted - nagain;
+		nagain = sizeof(uintptr_t);
 	}
 }
 

@@ -23,6 +23,26 @@ uint64_t regs_blocked(const void *context);
 /* Bytes below the stack pointer that a function may use. ctx: any */
 size_t regs_red_zone(void);
 
+/* What the compiler's tables call registers: the frame pointer, the stack pointer, and the place of
+ * the return address, which is the word below the address that the stack pointer has after the
+ * return. */
+extern const struct regs_dwarf {
+	unsigned frame, stack, back;
+} regs_dwarf;
+
+/* A function that was just entered: where it returns to, and the caller's stack and frame pointer
+ * after that. `frame` is what __builtin_frame_address(0) says there. */
+struct regs_call {
+	uintptr_t pc, stack, frame;
+};
+
+HOT struct regs_call regs_caller(const void *frame)
+{
+	const uintptr_t *at = frame;
+
+	return (struct regs_call){ .pc = at[1], .stack = (uintptr_t)(at + 2), .frame = at[0] };
+}
+
 /* A system call that touches no thread-local: -errno on failure. ctx: any, signal */
 long regs_syscall(long number, long a, long b, long c, long d);
 

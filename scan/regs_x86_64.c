@@ -5,6 +5,8 @@
 #include <elf.h>
 #include <ucontext.h>
 
+const struct regs_dwarf regs_dwarf = { .frame = 6, .stack = 7, .back = 16 };
+
 void regs_save(uintptr_t saved[REGS_NSAVED])
 {
 	__asm__ volatile("movq %%rbx, 0(%0)\n\t"

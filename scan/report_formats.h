@@ -35,6 +35,9 @@ void report_frames(struct out *o, uint32_t stack, report_frame_fn *fn);
 /* A frame as json has it, with a comma before it but for the first. */
 void report_json_frame(struct out *o, const struct symbol *s, unsigned number);
 
+/* Has something leaked that is not suppressed? */
+bool report_has_leaks(const struct report *r);
+
 /* How long ago that birth was, in tenths of a second. */
 uint64_t report_age(const struct report *r, unsigned birth);
 

@@ -2,6 +2,7 @@
 #include "scan/report_formats.h"
 
 #include "core/knobs.h"
+#include "scan/sample.h"
 #include "scan/suppress.h"
 #include "scan/thread_names.h"
 
@@ -142,6 +143,11 @@ static void out_head(struct out *o, const struct report *r)
 	out_number(o, ",\"stop_us\":", r->found->pause.stop_ns / 1000);
 	out_number(o, ",\"copy_us\":", r->found->pause.copy_ns / 1000);
 	out_number(o, ",\"threads\":", r->found->nthreads);
+	out_number(o, ",\"threads_missed\":", r->found->nmissed);
+	if (sample_rate())
+		out_number(o, ",\"sample_bytes\":", sample_rate());
+	else
+		out_str(o, ",\"sample_bytes\":null");
 }
 
 struct list {

@@ -36,7 +36,7 @@ bool report_pprof(int json, int profile, const struct leaks_request *r)
 	static struct out o;
 
 	o = (struct out){ .fd = profile };
-	if (!find(path, r->helper) || !helper_run(path, r->env, json, take, &o))
+	if (!find(path, r->helper) || helper_run(path, r->env, json, take, &o))
 		return false;
 	out_flush(&o);
 	return !o.has_failed;

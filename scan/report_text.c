@@ -2,6 +2,7 @@
  * leaks_report.c. What is ours stands between a stack and the empty line behind it. */
 #include "scan/report_formats.h"
 
+#include "scan/sample.h"
 #include "scan/stacks.h"
 #include "scan/suppress.h"
 #include "scan/thread_names.h"
@@ -124,6 +125,10 @@ static void out_pause(struct out *o, const struct report *r)
 {
 	const struct snapshot_pause *pause = &r->found->pause;
 
+	if (r->found->nmissed) {
+		out_dec(o, r->found->nmissed);
+		out_str(o, " thread(s) could not be stopped: what only they point to looks lost.\n\n");
+	}
 	if (!r->request->goes_on)
 		return;
 	out_us(o, "Paused: ", pause->all_ns);
@@ -133,6 +138,15 @@ static void out_pause(struct out *o, const struct report *r)
 	out_str(o, pause->copy_ns ? " us), " : " us; no copy could be made), ");
 	out_dec(o, r->found->nthreads);
 	out_str(o, r->found->nthreads == 1 ? " thread.\n\n" : " threads.\n\n");
+}
+
+static void out_samples(struct out *o)
+{
+	if (!sample_rate())
+		return;
+	out_str(o, "Stacks are samples, one in ");
+	out_dec(o, sample_rate());
+	out_str(o, " bytes allocated: figures of stacks are estimates.\n\n");
 }
 
 /* --- leaks --- */
@@ -178,8 +192,8 @@ static void out_leaks(struct out *o, const struct report *r)
 	struct leaks_sum all = { l->direct.nbytes + l->indirect.nbytes,
 		                 l->direct.nblocks + l->indirect.nblocks };
 
-	out_head(o, r, r->nentries ? "==ERROR: spangc: detected memory leaks\n\n"
-	                           : "==NOTE: spangc: no memory leaks\n\n");
+	out_head(o, r, report_has_leaks(r) ? "==ERROR: spangc: detected memory leaks\n\n"
+	                                   : "==NOTE: spangc: no memory leaks\n\n");
 	for (uint32_t i = 0; i < r->nentries; i++) {
 		const struct leaks_entry *e = &l->entries.list[i];
 
@@ -189,6 +203,7 @@ static void out_leaks(struct out *o, const struct report *r)
 		out_origin(o, r, e);
 		out_str(o, "\n");
 	}
+	out_samples(o);
 	out_hidden(o, r);
 	out_suppressed(o, r);
 	out_pause(o, r);
@@ -208,6 +223,7 @@ static void out_profile(struct out *o, const struct report *r)
 		out_origin(o, r, e);
 		out_str(o, "\n");
 	}
+	out_samples(o);
 	out_pause(o, r);
 	out_sum(o, "SUMMARY: spangc: ", &r->found->reachable, " byte(s) reachable in ",
 	        " allocation(s).\n");
@@ -252,6 +268,7 @@ static void out_diff(struct out *o, const struct report *r)
 		out_signed(o, g->shrunk.nblocks);
 		out_str(o, " object(s).\n\n");
 	}
+	out_samples(o);
 	out_pause(o, r);
 	out_str(o, "SUMMARY: spangc: ");
 	out_dec(o, g->grown.nbytes);

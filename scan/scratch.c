@@ -7,6 +7,7 @@
 
 #include "core/os.h"
 #include "scan/roots.h"
+#include "scan/snapshot.h"
 
 void *scratch_take(struct scratch *s, size_t nbytes)
 {
@@ -30,7 +31,7 @@ void *scratch_take(struct scratch *s, size_t nbytes)
 
 void scratch_drop(struct scratch *s)
 {
-	if (!s->p)
+	if (!s->p || snapshot_is_copy())        /* which ends soon, and may not wait for a lock */
 		return;
 	os_discard((uintptr_t)s->p, s->nbytes);
 	if (!s->is_excluded)

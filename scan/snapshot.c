@@ -35,7 +35,7 @@
 #include <unistd.h>
 
 #define NAREAS 16
-#define LIFE_SECONDS 600                        /* of a copy */
+#define LIFE_SECONDS 300                        /* of a copy */
 #define RESUME_SECONDS 2                        /* until the program runs on */
 #define FIRST_FD 3                              /* behind the standard streams */
 

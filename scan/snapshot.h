@@ -4,8 +4,8 @@
  * their frames, and one thread: the caller. It is no child that the program could wait for, runs none of
  * its handlers, and holds none of its files open but those it needs.
  *
- * In the copy locks of ours that can't be held at a stop may be taken (scan/threads.h), and no lock
- * of libc's or the loader's: no malloc, stdio, dl_iterate_phdr, pthread calls. getpid() is another,
+ * In the copy no lock is taken, neither of ours nor of libc's or the loader's: a thread that is not in it
+ * may hold it, if only because it did not stop in time. No malloc, stdio, dl_iterate_phdr, pthread calls. getpid() is another,
  * /proc/self/task has one entry, timers and what became of epoll instances: scan/kernel.h.
  * Not in it: memory that the program keeps from its children (MADV_DONTFORK, MADV_WIPEONFORK). What it
  * shares with other processes (MAP_SHARED) goes on changing.

@@ -8,6 +8,7 @@
 #define SCAN_STACKS_H
 
 #include "core/base.h"
+#include "scan/regs.h"
 
 #define STACKS_NONE 0
 #define STACKS_DEPTH_MAX 255
@@ -17,20 +18,39 @@
 typedef int stacks_unwind_fn(void **pcs, int max);
 
 /* Tables for stacks of up to `depth` frames besides frame 0. False: no memory; then every stack is
- * STACKS_NONE. ctx: init */
+ * STACKS_NONE. Until one of the next two is called a stack is `function` and `caller` alone.
+ * ctx: init */
 bool stacks_start(unsigned depth);
 
-/* Until this is called a stack is `function` and `caller` alone. ctx: init */
+/* Frames are told by unwind.c. ctx: init */
+void stacks_walk(void);
+
+/* Where frames can't be told by unwind.c. ctx: init */
 void stacks_unwind_with(stacks_unwind_fn *unwind);
 
-/* The number of the calling thread's stack: `function` was called from `caller`. While the unwinder
- * itself allocates, it is not called again. errno kept. ctx: alloc */
+/* The calling thread has its stack in [base, limit), until it ends. A thread that says nothing is
+ * served slower. ctx: any */
+void stacks_thread_begins(uintptr_t base, uintptr_t limit);
+void stacks_thread_ends(void);
+
+/* The child has one thread. ctx: fork child */
+void stacks_fork_child(void);
+
+/* The number of the calling thread's stack: `function` was called from `caller`. In a signal handler
+ * that interrupted this, and where the unwinder itself allocates, that is all. errno kept.
+ * ctx: alloc */
 uint32_t stacks_take(const void *function, const void *caller);
 
+/* The same; `from` is that call, or one of ours inside of it. */
+uint32_t stacks_take_from(const void *function, const void *caller, const struct regs_call *from);
+
 /* Its frames, as words of modules.h; how many: 0 if there is no such stack. ctx: any, signal */
+unsigned stacks_read(uint32_t stack, uintptr_t pcs[1 + STACKS_DEPTH_MAX]);
+
+/* The same for one thread at a time: the frames stay until its next call. */
 unsigned stacks_get(uint32_t stack, const uintptr_t **pcs);
 
-/* Numbers are below this. ctx: any, signal */
+/* Numbers are below this; not each is a stack's. ctx: any, signal */
 uint32_t stacks_count(void);
 
 /* Stacks that did not fit. ctx: any, signal */

@@ -1,7 +1,7 @@
 /* suppress.c: patterns of leaks that are not reported.
  *
- * Reached from leaks_report.c. Depends on stacks.h and symbols.h. The file is kept as it is, its
- * lines ended by zeros.
+ * Reached from preload/leaks.c at the start and from the reports. Depends on stacks.h and symbols.h. The
+ * file is kept as it is, its lines ended by zeros: later it may be gone, or the program elsewhere.
  */
 #include "scan/suppress.h"
 
@@ -17,7 +17,6 @@
 
 #define FILE_BYTES MIB(1)
 #define PREFIX "leak:"
-#define PATTERNS_MAX (FILE_BYTES / sizeof PREFIX)
 
 struct pattern {
 	const char *text;                       /* behind the prefix */
@@ -59,7 +58,7 @@ static void take_line(const char *path, const char *line)
 		return;
 	if (strncmp(line, PREFIX, sizeof PREFIX - 1) != 0 || !line[sizeof PREFIX - 1])
 		complain(path, "not understood, ignored: ", line);
-	else if (npatterns < PATTERNS_MAX)
+	else
 		patterns[npatterns++].text = line + sizeof PREFIX - 1;
 }
 
@@ -82,19 +81,26 @@ static bool read_file(const char *path, char *text)
 	return n >= 0;
 }
 
+static size_t count_lines(const char *text)
+{
+	size_t n = 1;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
 void suppress_read(const char *path)
 {
 	char *text = scratch_take(&memory, FILE_BYTES);
 
 	npatterns = 0;
-	patterns = scratch_take(&pattern_memory, PATTERNS_MAX * sizeof *patterns);
-	if (!text || !patterns) {
+	if (text && !read_file(path, text))
+		return;
+	patterns = text ? scratch_take(&pattern_memory, count_lines(text) * sizeof *patterns) : NULL;
+	if (!patterns)
 		complain(path, "no memory; nothing is suppressed", "");
-		return;
-	}
-	if (!read_file(path, text))
-		return;
-	while (*text) {
+	while (patterns && *text) {
 		char *line = text + strspn(text, " \t");
 
 		text = cut(line);
@@ -102,11 +108,11 @@ void suppress_read(const char *path)
 	}
 }
 
-void suppress_drop(void)
+bool suppress_begin(void)
 {
-	npatterns = 0;
-	scratch_drop(&memory);
-	scratch_drop(&pattern_memory);
+	for (uint32_t i = 0; i < npatterns; i++)
+		patterns[i].sum = (struct leaks_sum){ 0 };
+	return npatterns;
 }
 
 /* Does `pattern`, in which * is any text, match from the start of `name`? To the end of `name`, if

@@ -306,23 +306,38 @@ static void take_answers(char *answers)
 	}
 }
 
-void symbols_run(const char *path, char **env)
+static const char *reason(int status)
+{
+	switch (status) {
+	case 0: return NULL;
+	case 3: return "neither eu-addr2line (Debian: elfutils) nor addr2line is installed";
+	case 126:
+	case 127: return "python3 can't be run";
+	default: return "symbols.py failed";
+	}
+}
+
+const char *symbols_run(const char *path, char **env)
 {
 	static struct out questions;
 	struct helper_answers answers = { .max = ANSWERS_BYTES - 1 };   /* what follows is zero */
+	int status = -1;
 
 	note_own();
-	if (!path || !symbols.n)
-		return;
+	if (!symbols.n)
+		return NULL;
+	if (!path)
+		return "scripts/spangclib/symbols.py is not where the library is";
 	answers.text = scratch_take(&answer_memory, ANSWERS_BYTES);
 	questions = (struct out){ .fd = answers.text ? helper_file() : -1 };
 	if (questions.fd < 0)
-		return;
+		return "no memory for questions";
 	ask(&questions);
 	if (!questions.has_failed)
-		helper_run(path, env, questions.fd, helper_keep, &answers);
+		status = helper_run(path, env, questions.fd, helper_keep, &answers);
 	syscall(SYS_close, questions.fd);
 	take_answers(answers.text);
+	return reason(status);
 }
 
 unsigned symbols_get(uintptr_t word, const struct symbol **frames)

@@ -30,8 +30,8 @@ void symbols_want_variable(uintptr_t at);
 void symbols_want_tls(uintptr_t key, uintptr_t module, uintptr_t offset);
 
 /* Modules, and the helper `path` (NULL: none) with the environment `env`, which is filtered.
- * ctx: any */
-void symbols_run(const char *path, char **env);
+ * Why files and lines are missing, or NULL. ctx: any */
+const char *symbols_run(const char *path, char **env);
 
 /* The frames of a word, innermost first: several where functions were inlined. How many, at least 1.
  * ctx: any, after symbols_run() */

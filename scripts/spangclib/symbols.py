@@ -17,12 +17,14 @@ answer    QUESTION<TAB>FUNCTION<TAB>FILE<TAB>LINE
                                 one a frame, innermost first: inlined functions have their own;
                                 then an empty line. What is not known is empty. Answers come in
                                 the order of the questions, one for each, whatever it was
+exit status 3: neither of the two programs below is there
 
 One process a module does the work: elfutils' eu-addr2line, else binutils' addr2line. Both find
 debug information that is compressed, or stands elsewhere (.gnu_debuglink, build-id, dwz), and it is
 looked for on this machine only; of -gsplit-dwarf they know the function, and elfutils the line, but
-not what was inlined. Without either, and for what they do not know, symbol tables
-tell the function. C++ and Rust names are demangled by c++filt, else by libstdc++.
+not what was inlined: llvm-symbolizer does, and is asked there if it is installed. Without any, and for
+what they do not know, symbol tables tell the function. C++ and Rust names are demangled by c++filt,
+else by libstdc++.
 """
 import bisect
 import mmap
@@ -39,8 +41,12 @@ ADDRESS_LINE = re.compile(r"0x[0-9a-f]+$")
 PLACE = re.compile(r"(.*?):(\d+|\?)(?::\d+)?(?: \(discriminator \d+\))?$")
 MANGLED = re.compile(r"_Z|_R[A-Z]|__Z")
 RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
+RUST_CRATE = re.compile(r"(?<=\w)\[[0-9a-f]+\](?=::|$|>)")       # a crate's number: of _R names
+RUST_ESCAPE = re.compile(r"\$(LT|GT|RF|BP|C|LP|RP|SP|u[0-9a-f]+)\$")
+RUST_ESCAPED = {"LT": "<", "GT": ">", "RF": "&", "BP": "*", "C": ",", "LP": "(", "RP": ")", "SP": "@"}
 QUESTION = re.compile(r"(.*) (0x[0-9a-f]+)(?: ([0-9a-f]{2,64}))?(?: (data|tls))?")
 UNKNOWN = [("", "", "")]
+NO_TOOL = 3                             # exit status: answered, but without files and lines
 DEBUG_FOLDERS = ("/usr/lib/debug",)
 
 SHT_SYMTAB, SHT_NOTE, SHT_DYNSYM = 2, 7, 11
@@ -78,6 +84,16 @@ class Elf:
                 self.data = data
         except (OSError, ValueError, IndexError):
             pass
+
+    def has_section(self, wanted):
+        try:
+            at, = struct.unpack_from("=Q", self.data, 40)
+            size, count, names = struct.unpack_from("=HHH", self.data, 58)
+            strings, = struct.unpack_from("=Q", self.data, at + names * size + 24)
+            return any(text_at(self.data, strings + name) == wanted for name, in (
+                struct.unpack_from("=I", self.data, at + i * size) for i in range(count)))
+        except struct.error:
+            return False
 
     def build_id(self):
         """In hexadecimal; "": it has none."""
@@ -160,13 +176,21 @@ def frames_of(lines):
             for name, place in zip(lines[::2], lines[1::2])] or UNKNOWN
 
 
-def ask(tool, module, offsets):
+def command_for(tool, path):
+    """addr2line, or for -gsplit-dwarf what knows inlined functions there."""
+    llvm = shutil.which("llvm-symbolizer")
+    if llvm and Elf(path).has_section(".debug_addr"):
+        return [llvm, "--output-style=GNU", "--no-demangle"]
+    return [tool] if tool else []
+
+
+def ask(command, module, offsets):
     """{offset: frames}. Every address is repeated before its answer; what is not answered, because
     the tool fails or dies, is absent."""
     questions = "".join(f"{offset:#x}\n" for offset in offsets)
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}   # and no DEBUGINFOD_URLS
     try:
-        done = subprocess.run([tool, "-a", "-f", "-i", "-e", module], input=questions, env=env,
+        done = subprocess.run(command + ["-a", "-f", "-i", "-e", module], input=questions, env=env,
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
                               encoding="utf-8", errors="surrogateescape")
     except OSError:
@@ -201,7 +225,8 @@ def look_up(tool, module, build_id, kind, offsets):
     if kind:
         table = SymbolTable(path, kind)
         return {offset: [(table.variable_at(offset), "", "")] for offset in offsets}
-    found = ask(tool, path, offsets) if tool else {}
+    command = command_for(tool, path)
+    found = ask(command, path, offsets) if command else {}
     table = None
     for offset in offsets:
         frames = found.get(offset, UNKNOWN)
@@ -212,9 +237,13 @@ def look_up(tool, module, build_id, kind, offsets):
     return found
 
 
+def find_tool():
+    return shutil.which("eu-addr2line") or shutil.which("addr2line")
+
+
 def look_up_all(modules):
     """{(module, build-id, kind): {offset: frames}}"""
-    tool = shutil.which("eu-addr2line") or shutil.which("addr2line")
+    tool = find_tool()
     found, rest = {}, sorted(modules.items())
 
     def work():
@@ -260,6 +289,18 @@ def demangled_by_cxxfilt(tool, names):
     return dict(zip(names, lines)) if len(lines) == len(names) else {}
 
 
+def of_rust(name, text):
+    """Without hashes and numbers of crates; what C++ has no words for, if it is still there."""
+    if name.startswith("_R"):
+        return RUST_CRATE.sub("", text)
+    short = RUST_HASH.sub("", text)
+    if short != text and "$" in short:
+        short = RUST_ESCAPE.sub(lambda m: RUST_ESCAPED.get(m.group(1)) or chr(int(m.group(1)[1:], 16)),
+                                short).replace("..", "::").replace("::_<", "::<")
+        short = re.sub(r"(^|::)_<", r"\1<", short)
+    return short
+
+
 def demangled(names):
     """{mangled: readable} of those that are mangled."""
     names = sorted(name for name in names if MANGLED.match(name))
@@ -267,7 +308,7 @@ def demangled(names):
         return {}
     tool = shutil.which("c++filt")
     found = (demangled_by_cxxfilt(tool, names) if tool else {}) or demangled_by_libstdcxx(names)
-    return {name: RUST_HASH.sub("", text) for name, text in found.items()}
+    return {name: of_rust(name, text) for name, text in found.items()}
 
 
 # ---- Questions and answers
@@ -299,7 +340,7 @@ def main():
             answers.append("\t".join((line, readable.get(function, function), file, number)))
         answers.append("")
     sys.stdout.write("".join(answer + "\n" for answer in answers))
-    return 0
+    return 0 if find_tool() else NO_TOOL
 
 
 if __name__ == "__main__":

@@ -39,8 +39,9 @@ static void *lose_and_stay(void *arg)
 	name(arg);
 	wipe();
 	pthread_barrier_wait(&barrier);
-	for (;;)
+	while (arg)
 		pause();
+	return NULL;
 }
 
 static __attribute__((noinline)) void run_threads(void)

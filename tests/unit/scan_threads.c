@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "tests/unit/scan.h"
+#include "tests/wipe.h"
 
 #define NSPINNERS 8
 
@@ -249,11 +250,17 @@ Test(scan_threads, an_alternate_stack_is_shown, .init = scan_start)
 	pthread_join(thread, NULL);
 }
 
+static __attribute__((noinline)) struct scan_thread *plan_word(void)
+{
+	return scan_thread_plan(spin, (void *)scan_word(7), false);
+}
+
 /* A thread that was created and did not begin yet. */
 Test(scan_threads, an_argument_on_its_way_is_shown, .init = scan_start)
 {
-	struct scan_thread *t = scan_thread_plan(spin, (void *)scan_word(7));
+	struct scan_thread *t = plan_word();
 
+	wipe();
 	cr_assert_geq(scan_count_threads(7), 1);
 	scan_thread_drop(t);
 	cr_assert_eq(scan_count_threads(7), 0);
@@ -323,7 +330,7 @@ Test(scan_threads, memory_that_was_a_stack_is_not_dead_once_it_is_used_otherwise
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstack(&attr, stack, nbytes);
-	check(pthread_create(&thread, &attr, scan_begin, scan_thread_plan(note_stack, NULL)) == 0);
+	check(pthread_create(&thread, &attr, scan_begin, scan_thread_plan(note_stack, NULL, false)) == 0);
 	pthread_join(thread, NULL);
 	memset(stack, 0, nbytes);
 	cr_assert_eq(count_dead((uintptr_t)stack + 100), 0);
@@ -373,6 +380,34 @@ Test(scan_threads, a_thread_that_does_not_answer_is_counted_and_runs_on, .init =
 	is_over = true;
 	pthread_join(thread[0], NULL);
 	pthread_join(thread[1], NULL);
+}
+
+static void *block_all_reading(void *fd)
+{
+	sigset_t all;
+	char byte;
+
+	sigfillset(&all);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
+	turns[0] = 1;
+	syscall(SYS_read, *(int *)fd, &byte, 1, scan_word(40));  /* in a register, and never used */
+	return NULL;
+}
+
+Test(scan_threads, what_a_thread_that_does_not_answer_gave_the_kernel_is_shown, .init = scan_start,
+     .timeout = 20)
+{
+	pthread_t thread;
+	int fd[2];
+
+	cr_assert_eq(pipe(fd), 0);
+	thread = scan_create(block_all_reading, fd);
+	while (!turns[0])
+		usleep(100);
+	usleep(20000);
+	cr_assert_eq(scan_count_threads(40), 1);
+	close(fd[1]);
+	pthread_join(thread, NULL);
 }
 
 Test(scan_threads, a_program_that_resets_all_signals_is_stopped_all_the_same, .init = scan_start)

@@ -83,9 +83,32 @@ Test(stacks, are_kept_once)
 	cr_assert_eq(take(1000, 13), first);
 	cr_assert_eq(stacks_count(), n);
 	cr_assert_neq(take(1001, 13), first);
+	cr_assert_eq(stacks_count(), n + 1, "frames are kept once as well");
 	chain[5]++;
 	cr_assert_neq(take(1000, 13), first);
-	cr_assert_eq(stacks_count(), n + 2);
+	cr_assert_eq(stacks_count(), n + 1 + 4);
+}
+
+Test(stacks, numbers_of_outer_frames_are_no_stacks)
+{
+	const uintptr_t *pcs;
+	uint32_t stack = take(1000, 13);
+
+	for (uint32_t i = 0; i < stacks_count(); i++)
+		cr_assert_eq(stacks_get(i, &pcs), i == stack ? 5 : 0);
+}
+
+Test(stacks, are_told_apart_by_each_of_many_functions)
+{
+	uint32_t seen[15];
+
+	for (uintptr_t f = 0; f < 15; f++) {
+		seen[f] = take(1000 + f, 13);
+		expect(seen[f], (uintptr_t[]){ 1000 + f, 13, 14, 15, 16 }, 5);
+		for (uintptr_t g = 0; g < f; g++)
+			cr_assert_neq(seen[f], seen[g]);
+	}
+	cr_assert_eq(take(2000, 13), STACKS_NONE, "more than there are");
 }
 
 Test(stacks, of_what_the_unwinder_allocates_are_short)
@@ -108,12 +131,12 @@ Test(stacks, that_do_not_exist_have_no_frames)
 
 Test(stacks, that_do_not_fit_are_counted)
 {
-	uintptr_t next = 1000;
+	uintptr_t next = 1 << 20;
 
-	chain[2] = 1;                           /* never the caller: stacks of two words */
-	while (take(next, 13) && next < 2000000)
+	nchain = 0;                             /* stacks of two words */
+	while (take(1000, next) && next < 4 << 20)
 		next++;
-	cr_assert_lt(next, 2000000);
+	cr_assert_lt(next, 4 << 20);
 	cr_assert_gt(stacks_nlost(), 0);
-	expect(take(1500, 13), (uintptr_t[]){ 1500, 13 }, 2);
+	expect(take(1000, (1 << 20) + 1), (uintptr_t[]){ 1000, (1 << 20) + 1 }, 2);
 }

@@ -86,7 +86,7 @@ Test(suppress, takes_comments_blanks_and_ends_of_lines_of_any_kind)
 	cr_assert_eq(read_patterns("# leak:x\n\n\r\n  \nleak:nothing\nleak:getenv \r\nleak:z"), 0,
 	             "%s", said);
 	cr_assert(suppress_entry(&(struct leaks_entry){ .stack = stack }));
-	suppress_drop();
+	cr_assert_eq(read_patterns(""), 0);
 	cr_assert_not(suppress_entry(&(struct leaks_entry){ .stack = stack }));
 }
 
@@ -95,6 +95,17 @@ Test(suppress, says_what_it_does_not_understand)
 	cr_assert_eq(read_patterns("leak:a\nrace:b\nnonsense\nleak:\n"), 3);
 	cr_assert(strstr(said, "not understood, ignored: race:b\n"));
 	cr_assert(strstr(said, "not understood, ignored: nonsense\n"));
+}
+
+Test(suppress, says_that_a_folder_is_no_file)
+{
+	struct capture c;
+
+	capture_begin(&c);
+	suppress_read("/tmp");
+	cr_assert_eq(capture_end(&c, said, sizeof said), 1);
+	cr_assert(strstr(said, "can't be read; nothing is suppressed\n"), "%s", said);
+	cr_assert_not(suppress_begin());
 }
 
 Test(suppress, says_that_a_file_can_not_be_read)
@@ -131,4 +142,7 @@ Test(suppress, counts_what_each_pattern_suppressed)
 	cr_assert_eq(ncounted, 1, "the first that matches has it all");
 	cr_assert_str_eq(named[0], "getenv");
 	cr_assert(counted[0].nbytes == 34 && counted[0].nblocks == 4);
+	cr_assert(suppress_begin());
+	suppress_visit(note_pattern, NULL);
+	cr_assert_eq(ncounted, 1, "each report counts for itself");
 }
