@@ -74,6 +74,13 @@ static inline uint64_t bit_range(unsigned from, unsigned n)
 	return n >= 64 ? ~UINT64_C(0) : ((UINT64_C(1) << n) - 1) << from;
 }
 
+/* One more of what is counted for statistics only. */
+static inline void count_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	/* relaxed: nothing is decided by it. */
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
 /* The hint to the CPU that this thread spins; none where we know none. */
 #if defined __x86_64__ || defined __i386__
 static inline void cpu_relax(void)

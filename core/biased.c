@@ -1,7 +1,7 @@
 /* biased.c: the strangers' half of the biased lock, and the owner's waiting.
  *
- * Reached from cache.c. Depends on lock.h for the order among strangers and on sigmask.h; its
- * system calls are membarrier(2) and sched_yield(2).
+ * Reached from cache.c and magazine.c. Depends on lock.h for the order
+ * among strangers and on sigmask.h; its system calls are membarrier(2) and sched_yield(2).
  *
  * Invariant: the owner is past biased_enter() only if is_wanted was false after its is_used was
  * true for all to see, so no stranger is past biased_await() then (tests/race/biased.c).

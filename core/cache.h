@@ -214,12 +214,6 @@ void cache_unlock_spans(struct spanset *set);
 /* The slots in the calling thread's magazines go back to their spans. ctx: alloc */
 void cache_empty_own(void);
 
-/* Bytes of slots in a magazine of class c that lies in a depot. ctx: any */
-size_t cache_depot_nbytes(class_idx c);
-
-/* The full magazines in the depot of `k` go back to their spans. ctx: alloc, its lock */
-void cache_empty_depot(struct cache *k);
-
 /* The calling thread ends: its slots and spans go to others; from now on it does without.
  * ctx: any */
 void cache_detach(void);
@@ -235,15 +229,6 @@ void cache_visit(void (*fn)(struct cache *k, void *arg), void *arg);
  * hand, not its own.
  * ctx: alloc */
 void cache_give_vacant(void);
-
-/* Shows the slots in the calling thread's magazines of class c. ctx: alloc, its lock */
-void cache_visit_slots(const struct cache *k, class_idx c,
-                       void (*fn)(void **slots, size_t n, void *arg), void *arg);
-
-/* Slots in the magazines of `k`, its depot included: exact for the calling thread's, else a
- * moment's value.
- * ctx: any */
-size_t cache_count_slots(const struct cache *k, class_idx c);
 
 /* ctx: fork */
 void cache_fork_prepare(void);

@@ -1,14 +1,12 @@
 /* delay.c: how long pages stay free before they go back.
  *
- * Reached from scavenge.c and heap.c. Pure arithmetic; delay_adapt() is called under LOCK_PAGES,
- * the result is read without.
+ * Reached from scavenge.c, helper.c and heap.c. Pure arithmetic; delay_adapt() is called under
+ * LOCK_PAGES, the result is read without.
  *
  * To write again to what MADV_DONTNEED took costs 1.7 us for 4 KiB (Linux 6.18, a virtual
  * machine); FAULT_BYTES_A_US is that and something for the calls.
  */
 #include "core/delay.h"
-
-#include "core/knobs.h"
 
 #define FAULT_BYTES_A_US KIB(2)
 #define COST_PERCENT 1                          /* of the time: then the delay doubles */

@@ -12,9 +12,16 @@
 #define CORE_DELAY_H
 
 #include "core/base.h"
+#include "core/knobs.h"
 
 #define DELAY_MIN_MS 100
 #define DELAY_MAX_MS 1000
+
+/* Do free pages go back without being asked for? ctx: any, signal */
+static inline bool delay_ends(void)
+{
+	return knobs.madvise != KNOB_MADVISE_NONE && knobs.release_delay_ms != KNOB_NEVER;
+}
 
 /* The delay now, in ms; KNOB_NEVER. ctx: any, signal */
 uint64_t delay_ms(void);

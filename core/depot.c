@@ -1,6 +1,6 @@
 /* depot.c: a thread's blocks for magazines, and its full magazines beyond those in use.
  *
- * Reached from cache.c and verify.c. Depends on meta.c for blocks, which never go back. They are
+ * Reached from magazine.c and verify.c. Depends on meta.c for blocks, which never go back. They are
  * touched in the order of need: most classes are never used, and those that are share os pages.
  *
  * Invariants, checked by depot_verify():
@@ -10,9 +10,9 @@
 #include "core/depot.h"
 
 #include "core/cache.h"
+#include "core/helper.h"
 #include "core/knobs.h"
 #include "core/meta.h"
-#include "core/scavenge.h"
 #include "core/sigmask.h"
 
 #define BLOCKS_AT_A_TIME 8
@@ -47,7 +47,7 @@ void **depot_block(struct depot *d)
 
 static void set_nbytes(struct depot *d, size_t nbytes)
 {
-	scavenge_note_loose(d->nbytes, nbytes);
+	helper_note_loose(d->nbytes, nbytes);
 	d->nbytes = nbytes;
 }
 

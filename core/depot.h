@@ -21,6 +21,9 @@
 #include "core/sizeclass.h"
 
 #define DEPOT_BYTES MIB(2)
+
+/* Of one class. Who frees more than this to the spans before it takes any from them gives up memory
+ * (magazine.c): what the depot would keep the next time is not given up. */
 #define DEPOT_CLASS_BYTES KIB(96)
 
 struct depot_class {

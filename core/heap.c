@@ -193,7 +193,7 @@ void heap_leave(const struct sigmask *saved)
 	const struct pages *p = &heap.pages;
 
 	publish(&live.heap_bytes, p->npages - p->nfree);
-	publish(&live.free_bytes, p->nfree - p->nclean - p->nlazy);
+	publish(&live.free_bytes, pages_ndirty(p));
 	publish(&live.reused_released_bytes, p->nreused);
 	lock_drop(&heap.lock);
 	sigmask_restore(saved);

@@ -8,6 +8,8 @@
 
 #include "core/base.h"
 
+struct record;
+
 struct hooks {
 	/* The first allocation, before any constructor perhaps: read the knobs, start the heap. */
 	void (*start)(void);
@@ -16,6 +18,8 @@ struct hooks {
 	/* Free memory waits: start the helper, which calls scavenge_help(). `caller` is where
 	 * malloc or free was called from. False: not from there, ask again. May allocate. */
 	bool (*start_helper)(const void *caller);
+	/* In mode leaks: a block that a report called leaked is freed. */
+	void (*freed_reported)(const struct record *r);
 	/* The library stands down: a block that is not ours, for the allocator that is used. */
 	void (*free_elsewhere)(void *p);
 };

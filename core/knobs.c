@@ -6,6 +6,7 @@
  * Invariant: the first word of a row's `values` parses to the row's default
  * (tests/unit/knobs.c).
  */
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,9 +15,10 @@
 #include "core/report_file.h"
 
 #define PREFIX "SPANGC_"
+#define KERNEL_RTMIN 32
 #define SHOWN_BYTES 64                          /* of a value, in a message */
 
-enum knob_kind { ENUM, FLAG, SIZE, TIME, COUNT, PATH, FILE, LATER };
+enum knob_kind { ENUM, FLAG, SIZE, TIME, COUNT, PATH, FILE, SOCKET, SIGNAL, LATER };
 
 struct knob_row {
 	const char *name;                       /* after PREFIX */
@@ -122,8 +124,8 @@ static bool parse_time(const char *s, const char *words, uint64_t *value)
 	const char *rest;
 	uint64_t n;
 
-	if (!strcmp(s, "never") || (!strcmp(s, "auto") && !strcmp(words, s))) {
-		*value = *s == 'n' ? KNOB_NEVER : KNOB_AUTO;
+	if (!strcmp(s, "never") || (!strcmp(words, s) && (!strcmp(s, "auto") || !strcmp(s, "off")))) {
+		*value = *s == 'a' ? KNOB_AUTO : KNOB_NEVER;
 		return true;
 	}
 	if (!parse_digits(s, &rest, &n))
@@ -135,12 +137,15 @@ static bool parse_time(const char *s, const char *words, uint64_t *value)
 	return n == 0 && !*rest;
 }
 
-/* `values` is "DEFAULT LOWEST-HIGHEST". */
+/* `values` is "DEFAULT LOWEST-HIGHEST"; the default may be the word auto, which is 0. */
 static bool parse_count(const char *s, const char *values, uint64_t *value)
 {
 	const char *range = values + word_length(values) + 1, *rest;
 	uint64_t n, lowest, highest;
 
+	*value = 0;
+	if (!strcmp(s, "auto") && !strncmp(s, values, word_length(values)))
+		return true;
 	if (!parse_digits(range, &range, &lowest) || !parse_digits(range + 1, &range, &highest)
 	    || !parse_digits(s, &rest, &n) || *rest || n < lowest || n > highest)
 		return false;
@@ -151,13 +156,14 @@ static bool parse_count(const char *s, const char *values, uint64_t *value)
 /* There is one variable of each kind. Programs overwrite their environment: hence a copy. */
 static bool parse_path(const struct knob_row *row, const char *s, uint64_t *value)
 {
-	static char path[KNOB_PATH_BYTES], file[KNOB_PATH_BYTES];
-	char *copy = row->kind == FILE ? file : path;
+	static char path[KNOB_PATH_BYTES], file[KNOB_PATH_BYTES], socket[KNOB_PATH_BYTES];
+	char *copy = row->kind == FILE ? file : row->kind == SOCKET ? socket : path;
 
-	*value = 0;
-	if (!strcmp(s, row->values))
+	if (parse_word(s, row->values, value))
 		return true;
-	if (row->kind == PATH && !report_file_is_pattern(s))
+	if (row->kind == SOCKET && *s != '/')
+		return false;
+	if (row->kind != FILE && !report_file_is_pattern(s))
 		return false;
 	if (!*s || strlen(s) >= KNOB_PATH_BYTES)
 		return false;
@@ -166,9 +172,44 @@ static bool parse_path(const struct knob_row *row, const char *s, uint64_t *valu
 	return true;
 }
 
+/* Not those that no handler gets, that report a fault, or that libc keeps for itself. */
+static bool is_for_requests(uint64_t signo)
+{
+	static const int others[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP,
+		                      SIGSYS, SIGABRT };
+
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		if (signo == (uint64_t)others[i])
+			return false;
+	}
+	return signo > 0 && signo <= (uint64_t)SIGRTMAX
+	       && (signo < KERNEL_RTMIN || signo >= (uint64_t)SIGRTMIN);
+}
+
+/* "USR2", "SIGUSR2", "12", "off" */
+static bool parse_signal(const char *s, uint64_t *value)
+{
+	const char *rest, *name = strncmp(s, "SIG", 3) == 0 ? s + 3 : s;
+
+	*value = 0;
+	if (!strcmp(s, "off"))
+		return true;
+	if (parse_digits(s, &rest, value))
+		return !*rest && is_for_requests(*value);
+	for (int signo = 1; signo < KERNEL_RTMIN; signo++) {
+		const char *known = sigabbrev_np(signo);
+
+		if (known && !strcmp(name, known))
+			*value = (uint64_t)signo;
+	}
+	return is_for_requests(*value);
+}
+
 static bool parse(const struct knob_row *row, const char *s, uint64_t *value)
 {
-	if (row->kind == PATH || row->kind == FILE)
+	if (row->kind == SIGNAL)
+		return parse_signal(s, value);
+	if (row->kind == PATH || row->kind == FILE || row->kind == SOCKET)
 		return parse_path(row, s, value);
 	if (row->kind == COUNT)
 		return parse_count(s, row->values, value);
@@ -202,16 +243,24 @@ static void say_bad_value(const struct knob_row *row, const char *setting, size_
 		text_str(&t, " or a size like 512M (K M G)");
 		break;
 	case TIME:
-		text_str(&t, "must be a time like 500ms (ms s m), 0, never");
+		text_str(&t, "must be a time like 500ms (ms s m), 0, ");
+		text_str(&t, strcmp(row->values, "off") ? "never" : "off");
 		break;
 	case PATH:
 		text_str(&t, "must be stderr or a path, % only in %p %e %n %%");
+		break;
+	case SOCKET:
+		text_str(&t, "must be off, on or an absolute path, % only in %p %e %%");
+		break;
+	case SIGNAL:
+		text_str(&t, "must be off or a signal like USR2 that is for programs to use");
 		break;
 	case FILE:
 		text_str(&t, "must be none or a path");
 		break;
 	case COUNT:
-		text_str(&t, "must be a number in ");
+		text_str(&t, row->values[0] == 'a' ? "must be auto or a number in "
+		                                   : "must be a number in ");
 		text_str(&t, row->values + word_length(row->values) + 1);
 		break;
 	default:
@@ -269,6 +318,14 @@ static void apply(const struct knob_row *row, const char *setting, size_t name_l
 		*row->value = value;
 	else
 		say_bad_value(row, setting, name_len);
+}
+
+int knobs_report_format(const char *word)
+{
+	const struct knob_row *row = find("REPORT_FORMAT", strlen("REPORT_FORMAT"));
+	uint64_t value;
+
+	return parse_word(word, row->values, &value) ? (int)value : -1;
 }
 
 /* A word of the interface, but this version has no collector. */

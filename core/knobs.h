@@ -14,6 +14,8 @@
 #define KNOB_AUTO (UINT64_MAX - 1)              /* of a TIME whose default is that word */
 #define KNOB_PATH_BYTES 4096                    /* with its end */
 
+#define KNOB_CONTROL_ON 1                       /* of a SOCKET; above: a path */
+
 /* The words of each ENUM, in the order of knobs.def. */
 enum knob_mode { KNOB_MODE_MALLOC, KNOB_MODE_LEAKS, KNOB_MODE_GC };
 enum knob_madvise { KNOB_MADVISE_DONTNEED, KNOB_MADVISE_FREE, KNOB_MADVISE_NONE };
@@ -21,7 +23,8 @@ enum knob_background { KNOB_BACKGROUND_AUTO, KNOB_BACKGROUND_OFF };
 enum knob_min_align { KNOB_MIN_ALIGN_16, KNOB_MIN_ALIGN_8 };
 enum knob_thp { KNOB_THP_DEFAULT, KNOB_THP_ALWAYS, KNOB_THP_NEVER };
 enum knob_scan_align { KNOB_SCAN_ALIGN_8, KNOB_SCAN_ALIGN_4, KNOB_SCAN_ALIGN_1 };
-enum knob_report_format { KNOB_REPORT_TEXT, KNOB_REPORT_JSON, KNOB_REPORT_FOLDED };
+enum knob_report_format { KNOB_REPORT_TEXT, KNOB_REPORT_JSON, KNOB_REPORT_FOLDED,
+                          KNOB_REPORT_PPROF };
 enum knob_misuse { KNOB_MISUSE_ABORT, KNOB_MISUSE_WARN };
 
 /* Constant after knobs_read(): any thread reads, no lock. The defaults before. */
@@ -34,6 +37,9 @@ struct knobs {
 };
 
 extern struct knobs knobs;
+
+/* enum knob_report_format of the word; -1: it is none. ctx: any, signal */
+int knobs_report_format(const char *word);
 
 /* Takes the variables from `environ` (ended by NULL); of equal names the first, as getenv does.
  * `is_secure` (AT_SECURE): ignores them all. ctx: init */

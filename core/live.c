@@ -1,6 +1,6 @@
 /* live.c: the counters of live.h and the note that leads to them.
  *
- * Written by heap.c and scavenge.c; read by stats.c and by other processes. The distance in the
+ * Written by heap.c, discard.c and trim.c; read by stats.c and by other processes. The distance in the
  * note is a constant of the link: no relocation is left for the loader.
  */
 #include "core/live.h"

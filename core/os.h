@@ -41,6 +41,9 @@ void *os_map(size_t nbytes);
 void *os_map_shared(size_t nbytes);
 int os_renew_shared(uintptr_t addr, size_t nbytes);
 
+/* Memory of others: it may be read, and written or not. ctx: any */
+int os_protect(uintptr_t addr, size_t nbytes, bool is_writable);
+
 /* Gives the memory behind the range back. After os_discard() it reads as zero; after
  * os_discard_lazily() the kernel takes it when it needs it (EINVAL: not on this kernel).
  * ctx: alloc */

@@ -1,6 +1,6 @@
 /* os_linux.c: os.h for Linux.
  *
- * Reached from meta.c, heap.c, large.c and scavenge.c. Calls libc's thin wrappers of system calls
+ * Reached from meta.c, heap.c, large.c and discard.c. Calls libc's thin wrappers of system calls
  * so that a test can stand between us and the kernel; keeps errno around each.
  *
  * Two ways to own a range of addresses:
@@ -148,10 +148,10 @@ int os_reserve(struct os_region *r, size_t nbytes, size_t min_bytes, size_t alig
 	return ENOMEM;
 }
 
-static int commit_mapped(uintptr_t addr, size_t nbytes)
+int os_protect(uintptr_t addr, size_t nbytes, bool is_writable)
 {
 	int kept = errno;
-	int error = mprotect((void *)addr, nbytes, RW) ? errno : 0;
+	int error = mprotect((void *)addr, nbytes, is_writable ? RW : PROT_READ) ? errno : 0;
 
 	errno = kept;
 	return error;
@@ -160,7 +160,7 @@ static int commit_mapped(uintptr_t addr, size_t nbytes)
 int os_commit(const struct os_region *r, uintptr_t addr, size_t nbytes)
 {
 	if (r->is_mapped)
-		return commit_mapped(addr, nbytes);
+		return os_protect(addr, nbytes, true);
 
 	int kept = errno;
 	void *p = mmap((void *)addr, nbytes, RW, PRIVATE | MAP_FIXED_NOREPLACE, -1, 0);

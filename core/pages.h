@@ -75,7 +75,7 @@ struct pages {
 
 	/* LOCK_PAGES. */
 	page_idx  npages;                       /* the heap is [0, npages) */
-	page_idx  nfree, nclean, nlazy;         /* dirty free pages = nfree - nclean - nlazy */
+	page_idx  nfree, nclean, nlazy;         /* the other free pages are dirty: pages_ndirty() */
 	page_idx  nfresh;                       /* of nclean */
 	uint64_t  nreused;                      /* given back and handed out again; those of a cache
 	                                         * count when it is emptied */
@@ -141,6 +141,12 @@ page_idx pages_take_dirty(struct pages *p, uint32_t cutoff, page_idx max_pages, 
 /* Dirty free pages freed before `cutoff`, as pages_take_dirty() would find them. Walks every
  * chunk that has dirty pages. ctx: alloc, LOCK_PAGES */
 page_idx pages_dirty_aged(const struct pages *p, uint32_t cutoff);
+
+/* Free pages that the kernel holds memory for. ctx: any, LOCK_PAGES */
+static inline page_idx pages_ndirty(const struct pages *p)
+{
+	return p->nfree - p->nclean - p->nlazy;
+}
 
 /* Recomputes everything. ctx: alloc, LOCK_PAGES */
 void pages_verify(const struct pages *p);

@@ -6,6 +6,7 @@
 #include "core/record.h"
 
 #include "core/heap.h"
+#include "core/hooks.h"
 #include "core/os.h"
 
 #define BIRTH_UNIT_MS 250
@@ -19,6 +20,8 @@ _Static_assert(RECORD_THREAD_MANY >> (RECORD_BIRTH_SHIFT - RECORD_THREAD_SHIFT) 
 
 /* Constant after record_start(). */
 static uint64_t start_ms;
+
+_Atomic bool record_has_reported;
 
 void record_start(void)
 {
@@ -88,6 +91,30 @@ struct record record_get(const void *p, const struct block *b)
 	if (b->class == SIZECLASS_LARGE)
 		r.nbytes = b->span->record.nbytes;
 	return r;
+}
+
+void record_tell_freed(const void *p, const struct block *b)
+{
+	if (likely(!(*word_of(p, b) & RECORD_REPORTED)) || !hooks.freed_reported)
+		return;
+
+	struct record r = record_get(p, b);
+
+	hooks.freed_reported(&r);
+}
+
+uint64_t record_raw(const void *p, const struct block *b)
+{
+	return *word_of(p, b);
+}
+
+void record_mark_reported(const void *p, const struct block *b, uint64_t word)
+{
+	/* relaxed, both: the word is all there is to it, and who frees a block that is reported at this
+	 * moment may be before the report. */
+	atomic_store_explicit(&record_has_reported, true, memory_order_relaxed);
+	__atomic_compare_exchange_n(word_of(p, b), &word, word | RECORD_REPORTED, false, __ATOMIC_RELAXED,
+	                            __ATOMIC_RELAXED);
 }
 
 typedef uint64_t __attribute__((may_alias)) granule_word;

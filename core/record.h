@@ -72,6 +72,17 @@ HOT void record_set_slot(void *p, size_t usable, struct record r)
 void record_set(const void *p, const struct block *b, struct record r);
 struct record record_get(const void *p, const struct block *b);
 
+/* Is any block reported? ctx: any */
+extern _Atomic bool record_has_reported;
+
+/* The block is about to be freed: was it reported? Then who asked for it hears of it. ctx: alloc */
+COLD void record_tell_freed(const void *p, const struct block *b);
+
+/* The word itself; and if it is still `word`, it says from now on that the block was reported. The
+ * block may be freed meanwhile: what is written is what was in this place before. ctx: any */
+uint64_t record_raw(const void *p, const struct block *b);
+void record_mark_reported(const void *p, const struct block *b, uint64_t word);
+
 /* Shows every allocated block, by rising address. The heap is used by nobody else, or the world is
  * stopped. ctx: stw */
 void record_visit_blocks(void (*fn)(const void *p, const struct block *b, void *arg), void *arg);

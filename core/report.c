@@ -3,20 +3,19 @@
  * Reached from everywhere, also from signal handlers and with locks held: takes no lock,
  * allocates nothing. One flush is one write(2) as long as the kernel takes it whole, so lines of
  * several threads and processes do not mix. By syscall(2), because write() is a cancellation
- * point and malloc() is none.
+ * point and malloc() is none, and without SIGPIPE and SIGXFSZ: what we say must not end the program.
  *
  * Invariant: `len` never exceeds sizeof buf (tests/unit/report.c fills texts to the brim).
  */
-#include <errno.h>
 #include <stdarg.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/knobs.h"
 #include "core/report.h"
+#include "core/sigmask.h"
 
 static void text_char(struct text *t, char c)
 {
@@ -105,21 +104,11 @@ void text_newline(struct text *t)
 	text_char(t, '\n');
 }
 
-/* Gives up on an error other than EINTR: there is nobody left to tell. */
+/* Whether it worked does not matter: there is nobody left to tell. */
 void text_flush(struct text *t, int fd)
 {
-	int saved_errno = errno;
-
-	for (size_t done = 0; done < t->len;) {
-		long n = syscall(SYS_write, fd, t->buf + done, t->len - done);
-
-		if (n > 0)
-			done += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			break;
-	}
+	sigmask_write(fd, t->buf, t->len);
 	t->len = 0;
-	errno = saved_errno;
 }
 
 void report_line(const char *first, ...)

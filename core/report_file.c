@@ -185,6 +185,16 @@ static int open_pattern(const char *pattern, int *error)
 	return -1;
 }
 
+bool report_file_expand(const char *pattern, char *to)
+{
+	struct name name;
+
+	expand(&name, pattern, 0);
+	if (!name.is_cut)
+		memcpy(to, name.buf, name.len + 1);
+	return !name.is_cut;
+}
+
 int report_file_open(int fallback)
 {
 	const char *pattern = (const char *)(uintptr_t)knobs.report;

@@ -20,6 +20,10 @@ int report_file_open(int fallback);
 /* ctx: any, signal */
 void report_file_close(int fd, int fallback);
 
+/* The name that the pattern means here and now, in `name` of KNOB_PATH_BYTES. False: it is too long.
+ * ctx: any, signal */
+bool report_file_expand(const char *pattern, char *name);
+
 /* Who writes for another process: the %p that names it; the number of the last report with a %n.
  * ctx: any */
 void report_file_set_pid(uint64_t pid);

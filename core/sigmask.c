@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/sigmask.h"
@@ -28,4 +29,45 @@ void sigmask_restore(const struct sigmask *saved)
 
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, sizeof saved->bits);
 	errno = saved_errno;
+}
+
+/* Both are sent to the thread that writes. */
+#define OF_WRITING (BIT(SIGPIPE) | BIT(SIGXFSZ))
+
+/* Those of `signals` that wait for this thread leave. */
+static void take_away(uint64_t signals)
+{
+	static const struct timespec at_once;
+
+	while (signals && syscall(SYS_rt_sigtimedwait, &signals, NULL, &at_once, sizeof signals) > 0)
+		;
+}
+
+bool sigmask_write(int fd, const char *p, size_t nbytes)
+{
+	int saved_errno = errno;
+	static const uint64_t signals = OF_WRITING;
+	struct sigmask saved = { 0 };
+	uint64_t before = 0;
+	bool is_written = true;
+
+	/* These only: a slow reader may be waited for long. */
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &signals, &saved, sizeof saved.bits);
+	if (saved.bits & OF_WRITING)            /* else it can't have been waiting */
+		syscall(SYS_rt_sigpending, &before, sizeof before);
+	while (nbytes && is_written) {
+		long n = syscall(SYS_write, fd, p, nbytes);
+
+		if (n > 0) {
+			p += n;
+			nbytes -= (size_t)n;
+		} else if (n == 0 || errno != EINTR) {
+			is_written = false;
+		}
+	}
+	if (!is_written)
+		take_away(OF_WRITING & ~before);
+	sigmask_restore(&saved);
+	errno = saved_errno;
+	return is_written;
 }

@@ -18,4 +18,8 @@ struct sigmask {
 void sigmask_block(struct sigmask *saved);
 void sigmask_restore(const struct sigmask *saved);
 
+/* write(2) until all is written, without SIGPIPE and SIGXFSZ for the program: whose reader has gone,
+ * or whose file may not grow, is told by `false`. No cancellation point. ctx: any, signal */
+bool sigmask_write(int fd, const char *p, size_t nbytes);
+
 #endif

@@ -45,7 +45,7 @@ struct span {
 	/* Owner's lock; of a large span the block's holder. */
 	struct span *next, *prev;
 	uint16_t  nfree;                        /* ones in `free` */
-	uint16_t  nfree_trimmed;                /* what it was when scavenge_span() came by */
+	uint16_t  nfree_trimmed;                /* what it was when trim_span() came by */
 	uint8_t   word;                         /* span_take() begins with this word */
 	uint8_t   place;                        /* enum span_place */
 	uint16_t  nmoved;                       /* large: ranges that came by os_move_pages();

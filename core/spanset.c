@@ -1,7 +1,7 @@
 /* spanset.c: the spans of one owner.
  *
- * Reached from cache.c (a thread's own) and central.c (nobody's). Depends on span.c and heap.c.
- * The owner's lock is held throughout, except in spanset_put_remote(), which takes none.
+ * Reached from cache.c (a thread's own) and central.c (nobody's). Depends on span.c, heap.c and
+ * trim.c. The owner's lock is held throughout, except in spanset_put_remote(), which takes none.
  *
  * Remote frees, the rules that make them safe without a lock:
  *     a stranger sets bits in freed_remote, then has_news; if that was false, it pushes the span
@@ -20,9 +20,10 @@
 
 #include "core/cache.h"
 #include "core/central.h"
+#include "core/helper.h"
 #include "core/knobs.h"
-#include "core/scavenge.h"
 #include "core/sigmask.h"
+#include "core/trim.h"
 
 #define SPARE_SPANS 32                          /* records at hand */
 #define RECORDS_AT_A_TIME 8
@@ -103,7 +104,7 @@ static void give_span_locked(struct spanset *set, struct span *s)
 	page_idx first = heap_page(s->base);
 
 	dcheck(s->nfree == s->nslots);
-	scavenge_untrim(s);
+	trim_forget(s);
 	set_owner(s, NULL);
 	s->place = SPAN_UNUSED;
 	if (set->is_aged)
@@ -215,14 +216,14 @@ static bool replace_current(struct spanset *set, class_idx c)
 	set->current[c] = s = find_span(set, c);
 	if (!s)
 		return false;
-	scavenge_untrim(s);
+	trim_forget(s);
 	s->place = SPAN_CURRENT;
 	return true;
 }
 
 static void set_loose(struct spanset *set, size_t nbytes)
 {
-	scavenge_note_loose(set->nbytes_loose, nbytes);
+	helper_note_loose(set->nbytes_loose, nbytes);
 	set->nbytes_loose = nbytes;
 }
 
@@ -257,7 +258,7 @@ static void keep(struct spanset *set, struct span *s)
 
 	if (set->npages_vacant > SPANSET_VACANT_PAGES)
 		spanset_give_vacant(set, SPANSET_VACANT_PAGES / 2);
-	scavenge_expect((size_t)nall << PAGE_SHIFT);
+	helper_expect((size_t)nall << PAGE_SHIFT);
 }
 
 static void note_twice(struct spanset *set, void *slot)
@@ -548,9 +549,9 @@ size_t spanset_tidy(struct spanset *set, bool with_trim)
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
 		give_free_current(set, c);
 		for (struct span *s = set->partial[c]; s && with_trim; s = s->next)
-			nbytes += scavenge_span(s);
+			nbytes += trim_span(s);
 		if (set->current[c] && with_trim)
-			nbytes += scavenge_span(set->current[c]);
+			nbytes += trim_span(set->current[c]);
 	}
 	heap_return_cache(&set->pages);
 	return nbytes;

@@ -1,16 +1,18 @@
 /* stats.c: counting what the heap is made of.
  *
  * Reached from preload/info.c and verify.c. Depends on heap.c, cache.c, central.c, meta.c and the
- * scavenger's counters. Spans are counted by walking all records ever made, without their owners'
- * locks: what is read of a record may be half-old, hence every figure is bounded by the geometry
- * of its class. Used slots are those that are in no other state.
+ * counters of scavenge.c, discard.c and helper.c. Spans are counted by walking all records ever
+ * made, without their owners' locks: what is read of a record may be half-old, hence every figure
+ * is bounded by the geometry of its class. Used slots are those that are in no other state.
  */
 #include "core/stats.h"
 
 #include "core/cache.h"
 #include "core/central.h"
+#include "core/discard.h"
 #include "core/heap.h"
 #include "core/live.h"
+#include "core/magazine.h"
 #include "core/meta.h"
 #include "core/scavenge.h"
 #include "core/sigmask.h"
@@ -98,7 +100,7 @@ static RACY void add_cache(struct cache *k, void *arg)
 	st->ncaches_used += peek(k->is_used);
 	st->nwaits_cache += lock_nwaits(&k->lock.strangers);
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++)
-		st->class[c].nmagazine += (uint32_t)cache_count_slots(k, (class_idx)c);
+		st->class[c].nmagazine += (uint32_t)magazine_count_slots(k, (class_idx)c);
 	add_set(&k->spans, sums);
 }
 
@@ -112,7 +114,7 @@ static void add_pages(struct sums *sums)
 	sums->nclean += p->nclean;
 	sums->nfresh += p->nfresh;
 	sums->nlazy += p->nlazy;
-	sums->ndirty += p->nfree - p->nclean - p->nlazy;
+	sums->ndirty += pages_ndirty(p);
 	st->heap_bytes = (uint64_t)p->npages << PAGE_SHIFT;
 	st->peak_bytes = (uint64_t)heap.npages_peak << PAGE_SHIFT;
 	st->reused_bytes = p->nreused << PAGE_SHIFT;
@@ -161,7 +163,7 @@ static uint64_t counter(const _Atomic uint64_t *n)
 
 static void add_events(struct stats *st)
 {
-	const struct scavenge_counts *n = &scavenge_counts;
+	const struct discard_counts *n = &discard_counts;
 
 	st->dontneed = (struct stats_calls){ counter(&n->ndiscards), counter(&live.released_bytes) };
 	st->lazy = (struct stats_calls){ counter(&n->nlazy), counter(&live.lazy_bytes) };
@@ -170,9 +172,9 @@ static void add_events(struct stats *st)
 	st->trimmed_bytes = counter(&live.trimmed_bytes);
 	st->madvise_ns = counter(&live.madvise_ns);
 	st->nrefused = counter(&n->nfailed);
-	st->nrounds = counter(&n->nrounds);
-	st->cpu_us = counter(&n->cpu_us);
-	st->nhelpers = counter(&n->nhelpers);
+	st->nrounds = counter(&scavenge_counts.nrounds);
+	st->cpu_us = counter(&scavenge_counts.cpu_us);
+	st->nhelpers = counter(&helper_nstarted);
 	st->nwaits_central = lock_nwaits(&central_lock);
 	st->nwaits_pages = lock_nwaits(&heap.lock);
 }

@@ -8,7 +8,7 @@
  *   V1  a granule that is not 0 is at the start of a slot that is not free, in a span in use of
  *       that class, or at the start of a large block;
  *   V2  a slot in a magazine has granule 0, is a slot of that class and not free; below the oldest
- *       stands NULL (C1 and C2 of cache.c);
+ *       stands NULL (C1 and C2 of magazine.c);
  *   V3  the parts of the heap add up, and no more blocks are allocated than slots are used.
  * V1 is looked at again while it does not hold: the block may be on its way. V2 is for the calling
  * thread's cache, V3 for processes that have one thread.
@@ -18,6 +18,7 @@
 #include "core/cache.h"
 #include "core/central.h"
 #include "core/heap.h"
+#include "core/magazine.h"
 #include "core/sigmask.h"
 #include "core/stats.h"
 
@@ -151,10 +152,10 @@ static void verify_cache(struct cache *k, void *is_own_seen)
 	for (unsigned c = 1; c < SIZECLASS_LARGE; c++) {
 		class_idx class = (class_idx)c;
 
-		cache_visit_slots(k, class, verify_slots, &class);
+		magazine_visit_slots(k, class, verify_slots, &class);
 		check(!k->depot.class[c].nfull || k->cap[c] == heap.classes->class[c].mag_cap);
 	}
-	depot_verify(&k->depot, cache_depot_nbytes);
+	depot_verify(&k->depot, magazine_depot_nbytes);
 	*(bool *)is_own_seen = true;
 }
 

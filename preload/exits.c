@@ -5,16 +5,21 @@
  *                                constructor, before libc's for the destructors
  *     quick_exit()               last of the handlers for it
  *     _exit(), _Exit()           wrapped
- *     SIGTERM, SIGINT, SIGHUP    where the program left the default action: the report, then that
- *                                action, so that the status stays "killed by"
+ *     deadly signals             where the program left the default action: the report, then that
+ *                                action, so that the status stays "killed by", core dump included
+ *     exec                       execs.c
  *
- * Not seen: the system calls themselves, SIGKILL, other deadly signals, exec.
+ * Not seen: the system calls themselves, SIGKILL. Not reported: SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+ * SIGTRAP, SIGSYS, SIGABRT; a child of fork() that becomes another program. While the report is
+ * written at the end, signals wait; those of the deadly kind that another thread takes wait for it.
  */
 #include "preload/preload.h"
 
 #include "core/knobs.h"
+#include "core/sigmask.h"
 #include "scan/threads.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -22,17 +27,74 @@
 
 extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
 
-static const int deadly[] = { SIGTERM, SIGINT, SIGHUP };
+/* The report at exit. */
+enum state { STATE_RUNNING, STATE_REPORTING, STATE_OVER };
 
-/* The report at exit was written. relaxed: who comes second has nothing to do. */
-static _Atomic bool is_over;
+static _Atomic unsigned state;
+static bool is_forked;                          /* not by vfork() */
 
-/* The report at exit, once. The status to end with. */
+/* What our own writing to a broken pipe left. */
+static void drop_sigpipe(void)
+{
+	const struct sigmask pipe = { UINT64_C(1) << (SIGPIPE - 1) };
+	const struct timespec at_once = { 0 };
+
+	syscall(SYS_rt_sigtimedwait, &pipe, NULL, &at_once, sizeof pipe.bits);
+}
+
+static bool has_sigpipe(void)
+{
+	sigset_t pending;
+
+	return !sigpending(&pending) && sigismember(&pending, SIGPIPE) == 1;
+}
+
+/* No signal of the program's ends the process in the midst of it. */
+static uint64_t write_report(const char *when)
+{
+	struct sigmask saved;
+	int kept = errno;
+
+	sigmask_block(&saved);
+
+	bool had_sigpipe = has_sigpipe();
+	uint64_t nbytes = reports_write_last(when);
+
+	if (!had_sigpipe && has_sigpipe())
+		drop_sigpipe();
+	sigmask_restore(&saved);
+	errno = kept;
+	return nbytes;
+}
+
+/* The report at exit, once; who comes second waits until it is written. The status to end with. */
 static int finish(int status, const char *when)
 {
-	if (!reports_are_on() || atomic_exchange_explicit(&is_over, true, memory_order_relaxed))
+	unsigned expected = STATE_RUNNING;
+
+	if (!reports_are_on())
 		return status;
-	return reports_write_last(when) && status == 0 ? (int)knobs.exitcode : status;
+	/* relaxed, all: nothing is read that the report wrote. */
+	if (!atomic_compare_exchange_strong_explicit(&state, &expected, STATE_REPORTING,
+	                                             memory_order_relaxed, memory_order_relaxed)) {
+		while (atomic_load_explicit(&state, memory_order_relaxed) == STATE_REPORTING)
+			usleep(1000);
+		return status;
+	}
+
+	uint64_t nbytes = write_report(when);
+
+	atomic_store_explicit(&state, STATE_OVER, memory_order_relaxed);
+	return nbytes && status == 0 ? (int)knobs.exitcode : status;
+}
+
+/* A child of fork() that only makes way for another program has nothing of its own to report. */
+void exits_before_exec(void)
+{
+	/* relaxed: see finish(). */
+	if (reports_are_on() && !is_forked
+	    && atomic_load_explicit(&state, memory_order_relaxed) == STATE_RUNNING)
+		write_report("exit");
 }
 
 /* exit() within a handler of exit() goes on with the handlers that are left, in libc 2.36. */
@@ -84,20 +146,25 @@ static const struct sigaction *own_action(void)
 	return &action;
 }
 
+/* Signals whose default action ends the process, but for SIGKILL, the faults, and SIGABRT: after
+ * these the heap may be in no state to be read. */
 static bool is_deadly(int signo)
 {
-	for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
-		if (signo == deadly[i])
-			return reports_are_on();
+	switch (signo) {
+	case SIGHUP: case SIGINT: case SIGQUIT: case SIGUSR1: case SIGUSR2: case SIGPIPE: case SIGALRM:
+	case SIGTERM: case SIGSTKFLT: case SIGXCPU: case SIGXFSZ: case SIGVTALRM: case SIGPROF:
+	case SIGIO: case SIGPWR:
+		return true;
+	default:
+		return signo >= SIGRTMIN && signo <= SIGRTMAX && signo != scan_threads_signal();
 	}
-	return false;
 }
 
 const struct sigaction *exits_replace(int signo, const struct sigaction *new)
 {
 	bool is_default = new && !(new->sa_flags & SA_SIGINFO) && new->sa_handler == SIG_DFL;
 
-	return is_default && is_deadly(signo) ? own_action() : new;
+	return is_default && is_deadly(signo) && reports_are_on() ? own_action() : new;
 }
 
 void exits_hide(struct sigaction *old)
@@ -106,14 +173,25 @@ void exits_hide(struct sigaction *old)
 		*old = (struct sigaction){ .sa_handler = SIG_DFL };
 }
 
+bool exits_is_own(void (*handler)(int signo))
+{
+	return handler == die_of;
+}
+
+void exits_was_defaulted(int signo)
+{
+	if (is_deadly(signo) && reports_are_on())
+		__sigaction(signo, own_action(), NULL);
+}
+
 static void catch_deadly(void)
 {
-	for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
+	for (int signo = 1; signo <= SIGRTMAX; signo++) {
 		struct sigaction old;
 
-		if (!__sigaction(deadly[i], NULL, &old) && old.sa_handler == SIG_DFL
+		if (is_deadly(signo) && !__sigaction(signo, NULL, &old) && old.sa_handler == SIG_DFL
 		    && !(old.sa_flags & SA_SIGINFO))
-			__sigaction(deadly[i], own_action(), NULL);
+			__sigaction(signo, own_action(), NULL);
 	}
 }
 
@@ -129,8 +207,9 @@ void exits_start(void)
 /* A report of its own at its exit, whatever its parent was doing. */
 void exits_fork_child(void)
 {
+	is_forked = true;
 	/* relaxed: the child has one thread. */
-	atomic_store_explicit(&is_over, false, memory_order_relaxed);
+	atomic_store_explicit(&state, STATE_RUNNING, memory_order_relaxed);
 }
 
 int exits_finish(int status)

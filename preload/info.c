@@ -226,6 +226,11 @@ int info_stderr(void)
 	return is_same_file(kept.fd) ? kept.fd : -1;    /* else it is the program's by now */
 }
 
+void info_write(int fd)
+{
+	print(fd);
+}
+
 void info_print(void)
 {
 	int fallback = info_stderr(), fd = report_file_open(fallback);

@@ -12,6 +12,7 @@
  */
 #include "preload/leaks.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/heap.h"
@@ -106,13 +107,21 @@ static void stand_down(const char *why)
 	report_line("standing down: ", why, NULL);
 }
 
+static void fork_prepare(void)
+{
+	reporter_fork_prepare();
+	cache_fork_prepare();
+}
+
 static void fork_child(void)
 {
 	reports_fork_child();
+	eintr_fork_child();
 	exits_fork_child();
 	cache_fork_child();
 	scavenge_fork_child();
 	threads_fork_child();
+	reporter_fork_child();
 }
 
 static void read_environment(void)
@@ -144,7 +153,7 @@ static bool start_heap(void)
 	cache_init();
 	threads_init();
 	/* As early as can be: handlers registered before ours run inside our locks. */
-	pthread_atfork(cache_fork_prepare, cache_fork_parent, fork_child);
+	pthread_atfork(fork_prepare, cache_fork_parent, fork_child);
 	return true;
 }
 
@@ -202,6 +211,13 @@ void init_find_dlopen(void)
 void *init_find_next(const char *name)
 {
 	return find(RTLD_NEXT, name);
+}
+
+bool init_is_unclaimed(const char *name, const void *next_one)
+{
+	const void *first = find(RTLD_DEFAULT, name);
+
+	return first == next_one || is_entry(first);
 }
 
 void *init_find_in(const char *library, const char *name)

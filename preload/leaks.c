@@ -9,18 +9,23 @@
 #include "preload/leaks.h"
 
 #include "core/cache.h"
+#include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/large.h"
 #include "core/record.h"
 #include "core/report.h"
 #include "core/scavenge.h"
+#include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
+#include "scan/hidden.h"
 #include "scan/maps.h"
 #include "scan/modules.h"
 #include "scan/regs.h"
 #include "scan/roots.h"
 #include "scan/sample.h"
 #include "scan/stacks.h"
+#include "scan/thread_names.h"
 #include "scan/threads.h"
 
 #include <errno.h>
@@ -55,6 +60,7 @@ HOT struct record record_of(size_t nbytes, const struct call *call)
 	if (knobs.stacks == KNOB_OFF || (knobs.stacks != KNOB_STACKS_ALL && !sample_takes(nbytes)))
 		return r;
 	r.stack = stack_of(call);
+	r.thread = thread_names_self();
 	r.birth = (uint16_t)record_birth_now();
 	return r;
 }
@@ -191,10 +197,12 @@ void *leaks_malloc_noscan(size_t nbytes, const void *function, const void *calle
 	return p ? p : elsewhere(1, nbytes);
 }
 
-static void *resize_large(void *p, size_t nbytes, const struct call *call)
+static void *resize_large(void *p, const struct block *b, size_t nbytes, const struct call *call)
 {
 	if (nbytes >= PTRDIFF_MAX)
 		return NULL;
+
+	record_tell_freed(p, b);
 
 	void *to = large_resize(p, nbytes + 1);
 
@@ -220,11 +228,12 @@ static void *move(void *p, const struct block *b, size_t nbytes, const struct ca
 static void *resize(void *p, const struct block *b, size_t nbytes, const struct call *call)
 {
 	if (block_keeps(b, nbytes)) {
+		record_tell_freed(p, b);
 		record_set(p, b, record_of(nbytes, call));
 		return p;
 	}
 	if (b->class == SIZECLASS_LARGE && class_for(1, nbytes) == SIZECLASS_NONE)
-		return resize_large(p, nbytes, call);
+		return resize_large(p, b, nbytes, call);
 	return move(p, b, nbytes, call);
 }
 
@@ -245,6 +254,8 @@ bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes)
 void leaks_start(void)
 {
 	record_start();
+	thread_names_start();
+	hooks.freed_reported = hidden_freed;
 	if (knobs.stacks == KNOB_OFF)
 		return;
 	if (knobs.stacks != KNOB_STACKS_ALL)
@@ -307,10 +318,16 @@ void leaks_start_looking(void)
 		report_line("no report of leaks: threads can't be stopped", NULL);
 		return;
 	}
+	eintr_start();
+	signals_start();
+	execs_start();
+	threads_start();
+	imports_redirect();
 	dl_iterate_phdr(exclude_own, NULL);
 	if (!modules_start())
 		report_line("no memory for names of modules", NULL);
 	start_unwinding();
 	reports_start();
 	exits_start();
+	reporter_start();
 }

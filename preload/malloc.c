@@ -12,6 +12,7 @@
 #include "core/cache.h"
 #include "core/heap.h"
 #include "core/large.h"
+#include "core/record.h"
 #include "core/scavenge.h"
 #include "preload/leaks.h"
 
@@ -159,6 +160,8 @@ static void *resize_block(void *p, size_t nbytes, const char *call, const void *
 		return no_memory();
 	}
 	if (nbytes == 0) {
+		if (unlikely(leaks_are_on()))
+			record_tell_freed(p, &b);
 		cache_free_block(p, b.class, call, caller);
 		return NULL;
 	}
@@ -308,12 +311,15 @@ static void free_as(void *p, const char *call, const void *caller)
 
 	if (!p)
 		return;
-	if (block_find(p, &b))
+	if (block_find(p, &b)) {
+		if (unlikely(leaks_are_on()))
+			record_tell_freed(p, &b);
 		cache_free_block(p, b.class, call, caller);
-	else if (next.free)
+	} else if (next.free) {
 		next.free(p);
-	else
+	} else {
 		block_report(p, call);
+	}
 }
 
 EXPORT void cfree(void *p)

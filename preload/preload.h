@@ -4,6 +4,9 @@
 
 #include "core/base.h"
 
+#include <signal.h>
+#include <time.h>
+
 #define EXPORT __attribute__((visibility("default")))
 
 #define SPANGC_API EXPORT
@@ -37,6 +40,9 @@ void init_find_dlopen(void);
 /* The function that ours stands in front of. ctx: any but alloc */
 void *init_find_next(const char *name);
 
+/* Does nobody stand in front of that function: not the program, no other library? ctx: any but alloc */
+bool init_is_unclaimed(const char *name, const void *next_one);
+
 /* A function of a library that is loaded for it, and stays; NULL: there is none. ctx: constructor */
 void *init_find_in(const char *library, const char *name);
 
@@ -50,6 +56,9 @@ void threads_fork_child(void);
 /* Prints what SPANGC_STATS=1 promises. ctx: exit */
 void info_print(void);
 
+/* The same, whoever asks for it, to `fd`. ctx: any */
+void info_write(int fd);
+
 /* stderr, as it is or as it was at the start; -1: there is none any more. ctx: any */
 int info_stderr(void);
 
@@ -60,7 +69,8 @@ void reports_fork_child(void);
 /* Is there anything to report here? Not before the start, nor in a child of vfork. ctx: any */
 bool reports_are_on(void);
 
-/* Writes what is asked for; fills in who asks. ctx: any */
+/* Writes what is asked for; fills in who asks. Bytes leaked, or REPORTS_FAILED. ctx: any */
+#define REPORTS_FAILED UINT64_MAX
 struct leaks_request;
 uint64_t reports_write(struct leaks_request *request);
 
@@ -78,8 +88,37 @@ void exits_fork_child(void);
 /* The report that would come at exit comes now, and not again; the status to end with. ctx: any */
 int exits_finish(int status);
 
+/* Calls that a stop cut short go on, in modes that stop threads. ctx: constructor; fork child */
+void eintr_start(void);
+void eintr_fork_child(void);
+
+/* Functions for signals that have no exported wrapper; for a program that is about to become another;
+ * C11's threads. ctx: constructor */
+void signals_start(void);
+void execs_start(void);
+void threads_start(void);
+
+/* The process is about to become another program. ctx: any */
+void exits_before_exec(void);
+
+/* The program has set `signo` to its default action behind sigaction()'s back. Is `handler`, as it
+ * was before, the program's? ctx: any, signal */
+void exits_was_defaulted(int signo);
+bool exits_is_own(void (*handler)(int signo));
+
+/* Did a stop, and nothing else, cut short the call that has just failed with EINTR? `before` is what
+ * eintr_count() gave before the call. For wrappers that are exported. ctx: any, signal */
+uint32_t eintr_count(void);
+bool eintr_was_cut(uint32_t before);
+
+/* When a wait for `longest` (NULL: for ever) ends that begins here; what is left of it. ctx: any, signal */
+uint64_t eintr_end(const struct timespec *longest);
+const struct timespec *eintr_left(uint64_t end_ns, struct timespec *left);
+
+/* `set` without the stop signal: itself, or `copy`. ctx: any, signal */
+const sigset_t *signals_without(const sigset_t *set, sigset_t *copy);
+
 /* What is installed where the program wants `new`; and what the program sees of what is. ctx: any */
-struct sigaction;
 const struct sigaction *exits_replace(int signo, const struct sigaction *new);
 void exits_hide(struct sigaction *old);
 

@@ -8,6 +8,7 @@
  */
 #include "preload/leaks.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/heap.h"
@@ -105,12 +106,19 @@ int prlimit_64(pid_t pid, enum __rlimit_resource resource, const struct rlimit *
 /* The kernel counts a thread for a moment after pthread_join() has returned. */
 static int call_alone(long number, long first, long second)
 {
-	unsigned ntries = threads_stop_helper() ? TRIES : 1;
+	bool had_reporter = reporter_stop();
+	unsigned ntries = threads_stop_helper() || had_reporter ? TRIES : 1;
 	int result;
 
 	do
 		result = (int)syscall(number, first, second);
 	while (result && errno == EINVAL && --ntries && !usleep(TRY_US));
+
+	int kept = errno;
+
+	if (had_reporter)
+		reporter_resume();
+	errno = kept;
 	return result;
 }
 

@@ -4,9 +4,12 @@
  *     spangc_leak_report()         by a copy of the process, for which the calling thread waits;
  *                                  by the process itself if the kernel makes no copy
  *
- * One at a time, the next one waits. A child of vfork() has our memory: it is known by its pid, and reports nothing.
+ * One at a time, the next one waits. A child of vfork() has our memory: it is known by its pid, and
+ * reports nothing.
  */
+#include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/lock.h"
 #include "core/os.h"
@@ -27,16 +30,20 @@
 
 extern char **environ;
 
+static bool failed_here;                        /* where no memory can be shared */
+
 static struct {
 	/* Constant after reports_start(); the pid changes in a child of fork. */
 	pid_t pid;                              /* 0: nothing is reported */
 	uint64_t start_ns;
 	char helper[PATH_BYTES];                /* "": there is none */
+	bool *has_failed;                       /* the report under way; copies see it */
 
 	struct lock lock;                       /* one report at a time */
 
 	/* The lock. */
 	bool has_said;                          /* that no copies are made */
+	bool is_over;                           /* the last one was written */
 } reports = { .lock = LOCK_INIT(LOCK_REPORTS) };
 
 /* The folder of the library, as it was at the start: its name may be relative. */
@@ -114,6 +121,8 @@ static void leave(const struct sigmask *saved)
 
 static void fill_in(struct leaks_request *request)
 {
+	*reports.has_failed = false;
+	request->has_failed = reports.has_failed;
 	request->version = SPANGC_VERSION;
 	request->pid = (uint64_t)reports.pid;
 	request->fallback = info_stderr();
@@ -161,8 +170,14 @@ static uint64_t write_in_copy(struct leaks_request *request)
 	default:
 		report_line("a report is missing: the copy of the process that was to write it ",
 		            s.signo ? "was killed" : "ended", NULL);
-		return 0;
+		return REPORTS_FAILED;
 	}
+}
+
+static uint64_t write_last(struct leaks_request *request)
+{
+	reports.is_over = true;
+	return leaks_report(request);
 }
 
 uint64_t reports_write(struct leaks_request *request)
@@ -171,14 +186,30 @@ uint64_t reports_write(struct leaks_request *request)
 	struct sigmask saved;
 
 	if (!reports_are_on() || !enter(&saved))
-		return 0;
+		return REPORTS_FAILED;
 	fill_in(request);
+	imports_redirect();
+	leaks_report_prepare(request);
 
-	uint64_t nbytes = request->goes_on ? write_in_copy(request) : leaks_report(request);
+	uint64_t nbytes = REPORTS_FAILED;
 
+	if (!request->goes_on)
+		nbytes = write_last(request);
+	else if (!reports.is_over)
+		nbytes = write_in_copy(request);
+	if (*reports.has_failed)
+		nbytes = REPORTS_FAILED;
+	leaks_report_finish(request);
 	leave(&saved);
 	errno = kept;
 	return nbytes;
+}
+
+static uint64_t write_simple(struct leaks_request *request)
+{
+	uint64_t nbytes = reports_write(request);
+
+	return nbytes == REPORTS_FAILED ? 0 : nbytes;
 }
 
 void reports_await(void)
@@ -191,13 +222,14 @@ void reports_await(void)
 
 uint64_t reports_write_last(const char *when)
 {
-	return reports_write(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
+	reporter_finish();
+	return write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
 }
 
 uint64_t reports_write_now(const char *when)
 {
-	return reports_write(&(struct leaks_request){ .when = when, .fd = -1, .format = -1,
-	                                              .goes_on = true });
+	return write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1,
+	                                             .goes_on = true });
 }
 
 void reports_start(void)
@@ -205,8 +237,10 @@ void reports_start(void)
 	reports.pid = getpid();
 	reports.start_ns = os_now_ns();
 	find_helper();
-	if (!snapshot_start())
-		report_line("no memory for copies of the process", NULL);
+	snapshot_start();
+	reports.has_failed = snapshot_shared(sizeof *reports.has_failed);
+	if (!reports.has_failed)
+		reports.has_failed = &failed_here;
 }
 
 void reports_fork_child(void)
@@ -215,5 +249,6 @@ void reports_fork_child(void)
 		return;
 	reports.pid = getpid();
 	lock_reset_after_fork(&reports.lock);
+	reports.is_over = false;
 	snapshot_fork_child();
 }

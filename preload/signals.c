@@ -8,11 +8,13 @@
  *     sigtimedwait, signalfd             taken from the handler
  *
  * Masks by the system call itself: it is what libc does, and a handler may call it at any time,
- * when a symbol can't be looked up. Not wrapped: signal() and its relatives for the stop signal,
- * which scan_stop() puts right; ppoll, pselect and epoll_pwait, whose mask may block the stop
- * signal for as long as they wait. Nothing here hides EINTR from a call that a stop interrupted.
+ * when a symbol can't be looked up. signal() and its relatives, which libc's do not pass by sigaction(),
+ * stand in for libc's through imports.h. Masks of ppoll, pselect and epoll_pwait, and calls that a stop cuts
+ * short: eintr.c.
  */
+#include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "scan/threads.h"
 
@@ -37,8 +39,7 @@ static bool is_hidden(const sigset_t *set)
 	return set && scan_threads_is_on() && sigismember(set, scan_threads_signal()) == 1;
 }
 
-/* `set` without the stop signal: itself, or `copy`. */
-static const sigset_t *without(const sigset_t *set, sigset_t *copy)
+const sigset_t *signals_without(const sigset_t *set, sigset_t *copy)
 {
 	if (likely(!is_hidden(set)))
 		return set;
@@ -63,7 +64,7 @@ static int change_mask(int how, const sigset_t *set, sigset_t *old)
 	int kept = errno, error = 0;
 
 	if (set && how != SIG_UNBLOCK) {
-		copy = *without(set, &copy);
+		copy = *signals_without(set, &copy);
 		leave_libcs_open(&copy);
 		set = &copy;
 	}
@@ -91,8 +92,13 @@ EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 EXPORT int sigsuspend(const sigset_t *set)
 {
 	sigset_t copy;
+	uint32_t before;
 
-	return __sigsuspend(without(set, &copy));
+	do {
+		before = eintr_count();
+		__sigsuspend(signals_without(set, &copy));
+	} while (errno == EINTR && eintr_was_cut(before));
+	return -1;
 }
 
 static int remember(const struct sigaction *new, struct sigaction *old)
@@ -120,10 +126,12 @@ EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *o
 		new = &copy;
 	}
 
-	int result = __sigaction(signo, exits_replace(signo, new), old);
+	int result = __sigaction(signo, reporter_replace(signo, exits_replace(signo, new)), old);
 
 	if (!result && old)
 		exits_hide(old);
+	if (!result)
+		reporter_note(signo, new, old);
 	return result;
 }
 
@@ -138,28 +146,115 @@ EXPORT int sigwait(const sigset_t *set, int *signo)
 	sigset_t copy;
 
 	next_function(sigwait);
-	return f(without(set, &copy), signo);
+	return f(signals_without(set, &copy), signo);
 }
 
 EXPORT int sigwaitinfo(const sigset_t *set, siginfo_t *info)
 {
 	sigset_t copy;
+	uint32_t before;
+	int signo;
 
 	next_function(sigwaitinfo);
-	return f(without(set, &copy), info);
+	do {
+		before = eintr_count();
+		signo = f(signals_without(set, &copy), info);
+	} while (signo == -1 && errno == EINTR && eintr_was_cut(before));
+	return signo;
 }
 
 EXPORT int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *longest)
 {
+	uint64_t end_ns = eintr_end(longest);
+	uint32_t before = eintr_count();
+	struct timespec left;
 	sigset_t copy;
+	int signo;
 
 	next_function(sigtimedwait);
-	return f(without(set, &copy), info, longest);
+	while ((signo = f(signals_without(set, &copy), info, longest)) == -1 && errno == EINTR
+	       && eintr_was_cut(before)) {
+		if (longest)
+			longest = eintr_left(end_ns, &left);
+	}
+	return signo;
 }
 
 EXPORT int signalfd(int fd, const sigset_t *set, int flags)
 {
 	sigset_t copy;
 
-	return (int)syscall(SYS_signalfd4, fd, without(set, &copy), KERNEL_BYTES, flags);
+	return (int)syscall(SYS_signalfd4, fd, signals_without(set, &copy), KERNEL_BYTES, flags);
+}
+
+/* --- without an exported wrapper --- */
+
+enum {
+	NR_SIGNAL, NR_BSD_SIGNAL, NR_SSIGNAL, NR_SYSV_SIGNAL, NR___SYSV_SIGNAL, NR_SIGSET, NR_SIGIGNORE,
+	NR_SIGHOLD, NFUNCTIONS
+};
+
+static struct import import[NFUNCTIONS];
+
+typedef void handler_fn(int signo);
+typedef handler_fn *set_fn(int signo, handler_fn *handler);
+
+/* libc's goes first, for each of them has flags of its own. */
+static handler_fn *set_handler(unsigned nr, int signo, handler_fn *handler)
+{
+	struct sigaction new = { .sa_handler = handler }, old;
+
+	if (signo == scan_threads_signal()) {
+		remember(handler == SIG_HOLD ? NULL : &new, &old);
+		return old.sa_handler;
+	}
+
+	handler_fn *before = ((set_fn *)import[nr].real)(signo, handler);
+
+	if (before == SIG_ERR)
+		return before;
+	if (handler == SIG_DFL)
+		exits_was_defaulted(signo);
+	return exits_is_own(before) ? SIG_DFL : before;
+}
+
+static handler_fn *our_signal(int signo, handler_fn *handler)
+{
+	return set_handler(NR_SIGNAL, signo, handler);
+}
+
+static handler_fn *our_sysv_signal(int signo, handler_fn *handler)
+{
+	return set_handler(NR_SYSV_SIGNAL, signo, handler);
+}
+
+static handler_fn *our_sigset(int signo, handler_fn *handler)
+{
+	return set_handler(NR_SIGSET, signo, handler);
+}
+
+static int our_sigignore(int signo)
+{
+	return signo == scan_threads_signal() ? 0 : ((int (*)(int))import[NR_SIGIGNORE].real)(signo);
+}
+
+static int our_sighold(int signo)
+{
+	return signo == scan_threads_signal() ? 0 : ((int (*)(int))import[NR_SIGHOLD].real)(signo);
+}
+
+static struct import import[NFUNCTIONS] = {
+	[NR_SIGNAL] = { "signal", (void *)our_signal, NULL },
+	[NR_BSD_SIGNAL] = { "bsd_signal", (void *)our_signal, NULL },
+	[NR_SSIGNAL] = { "ssignal", (void *)our_signal, NULL },
+	[NR_SYSV_SIGNAL] = { "sysv_signal", (void *)our_sysv_signal, NULL },
+	[NR___SYSV_SIGNAL] = { "__sysv_signal", (void *)our_sysv_signal, NULL },
+	[NR_SIGSET] = { "sigset", (void *)our_sigset, NULL },
+	[NR_SIGIGNORE] = { "sigignore", (void *)our_sigignore, NULL },
+	[NR_SIGHOLD] = { "sighold", (void *)our_sighold, NULL },
+};
+
+void signals_start(void)
+{
+	imports_add(import, NFUNCTIONS);
 }

@@ -9,7 +9,9 @@
  * locks that pthread_create takes: free() called from there waits for another occasion. A signal
  * handler that interrupted libc there and frees much is not recognised.
  */
+#include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/cache.h"
 #include "core/lock.h"
@@ -17,6 +19,7 @@
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
+#include "scan/thread_names.h"
 #include "scan/threads.h"
 
 #include <errno.h>
@@ -26,6 +29,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
+#include <threads.h>
 
 #define MODULES_SHUNNED 2
 
@@ -48,10 +52,11 @@ static void thread_ends(void *round)
 {
 	intptr_t n = (intptr_t)round;
 
-	if (n < PTHREAD_DESTRUCTOR_ITERATIONS)
+	if (n < PTHREAD_DESTRUCTOR_ITERATIONS) {
 		pthread_setspecific(key, (void *)(n + 1));
-	else {
+	} else {
 		stacks_thread_ends();
+		thread_names_end();
 		cache_detach();
 	}
 }
@@ -71,6 +76,7 @@ static __attribute__((noinline)) struct scan_job announce(struct scan_thread *t)
 		pthread_attr_destroy(&attr);
 	}
 	stacks_thread_begins(base, base + nbytes);
+	eintr_count();
 	return scan_thread_begins(t, base, base + nbytes);
 }
 
@@ -110,7 +116,43 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 	if (error)
 		scan_thread_drop(t);
+	else
+		reporter_start_late();
 	return error;
+}
+
+typedef void any_fn(void);                      /* by way of which functions are cast */
+
+static int begin_c11(void *thread)
+{
+	struct scan_job job = announce(thread);
+
+	return ((thrd_start_t)(any_fn *)job.start)(job.arg);
+}
+
+static struct import thrd_import;
+
+static int our_thrd_create(thrd_t *thread, thrd_start_t start, void *arg)
+{
+	__typeof__(&thrd_create) create_next = thrd_import.real;
+	struct scan_thread *t = scan_thread_plan((void *(*)(void *))(any_fn *)start, arg);
+
+	if (!t)
+		return create_next(thread, start, arg);
+
+	int result = create_next(thread, begin_c11, t);
+
+	if (result != thrd_success)
+		scan_thread_drop(t);
+	return result;
+}
+
+/* libc's passes by pthread_create(). */
+static struct import thrd_import = { "thrd_create", (void *)our_thrd_create, NULL };
+
+void threads_start(void)
+{
+	imports_add(&thrd_import, 1);
 }
 
 void threads_attached(void)
@@ -199,7 +241,7 @@ bool threads_start_helper(const void *caller)
 	join();                                 /* the one before: it has left */
 	helper.is_there = create();
 	if (!helper.is_there)
-		scavenge_helper_failed();
+		helper_failed();
 	lock_drop(&helper.lock);
 	errno = kept;
 	return true;
@@ -212,7 +254,7 @@ bool threads_stop_helper(void)
 	bool was_there = helper.is_there;
 
 	if (was_there)
-		scavenge_stop_helper();
+		helper_stop();
 	join();
 	lock_drop(&helper.lock);
 	return was_there;
@@ -226,4 +268,5 @@ void threads_fork_child(void)
 	scan_threads_fork_child();
 	roots_fork_child();
 	modules_fork_child();
+	thread_names_fork_child();
 }

@@ -19,9 +19,8 @@
 #include "scan/roots.h"
 #include "scan/scratch.h"
 #include "scan/snapshot.h"
-#include "scan/sort.h"
-#include "scan/stacks.h"
 #include "scan/threads.h"
+#include "scan/workers.h"
 
 #include <string.h>
 
@@ -29,7 +28,7 @@ static const unsigned aligns[] = {
 	[KNOB_SCAN_ALIGN_8] = 8, [KNOB_SCAN_ALIGN_4] = 4, [KNOB_SCAN_ALIGN_1] = 1,
 };
 
-static struct scratch block_memory, entry_memory;
+static struct scratch block_memory;
 
 /* --- direct and indirect --- */
 
@@ -153,12 +152,29 @@ static void count(const void *p, const struct block *b, void *arg)
 {
 	struct leaks *l = arg;
 
-	if (!mark_is_marked((uintptr_t)p)) {
+	if (!mark_is_marked((uintptr_t)p))
 		l->nblocks++;
+	else
+		sum_add(&l->reachable, record_get(p, b).nbytes, 1);
+}
+
+static void add_reachable(const void *p, const struct block *b, void *arg)
+{
+	struct leaks *l = arg;
+	struct record r = record_get(p, b);
+
+	if (!mark_is_marked((uintptr_t)p))
 		return;
-	}
-	l->reachable.nbytes += record_get(p, b).nbytes;
-	l->reachable.nblocks++;
+	entries_add(&l->entries, &r, 0);
+	sum_add(&l->reachable, r.nbytes, 1);
+}
+
+static void add_any(const void *p, const struct block *b, void *arg)
+{
+	struct leaks *l = arg;
+	struct record r = record_get(p, b);
+
+	entries_add(&l->entries, &r, 0);
 }
 
 static void note(const void *p, const struct block *b, void *arg)
@@ -173,7 +189,8 @@ static void note(const void *p, const struct block *b, void *arg)
 
 	l->blocks[l->nblocks++] = (struct leaks_block){
 		.p = (uintptr_t)p, .nreadable = is_scanned ? b->usable : 0, .nbytes = r.nbytes,
-		.stack = r.stack,
+		.stack = r.stack, .thread = r.thread, .birth = r.birth,
+		.is_reported = r.is_reported,
 	};
 }
 
@@ -198,9 +215,16 @@ static const char *collect(struct leaks *l)
 	return NULL;
 }
 
-static const char *look(struct leaks *l)
+static const char *look(struct leaks *l, enum leaks_kind kind)
 {
+	const char *why = NULL;
+
+	if (kind == LEAKS_DIFF) {
+		record_visit_blocks(add_any, l);
+		return NULL;
+	}
 	mark_set_align(aligns[knobs.scan_align]);
+	mark_set_workers(workers_wanted(snapshot_is_copy() ? WORKERS_BESIDE : WORKERS_ALONE));
 	if (!mark_start())
 		return "no memory for marks";
 	mark_measure_with(readable);
@@ -211,64 +235,31 @@ static const char *look(struct leaks *l)
 	mark_drain();
 	record_visit_blocks(mark_ignored, NULL);
 	mark_drain();
-
-	const char *why = collect(l);
-
+	if (kind == LEAKS_PROFILE)
+		record_visit_blocks(add_reachable, l);
+	else
+		why = collect(l);
 	mark_end();
 	return why;
 }
 
 /* --- by stack --- */
 
-/* Is `a` to be reported before `b`? Stacks are numbered as they came up. */
-static bool is_before(const void *left, const void *right)
+static void group(struct leaks *l)
 {
-	const struct leaks_entry *a = left, *b = right;
-
-	if (a->is_suppressed != b->is_suppressed)
-		return b->is_suppressed;
-	if (a->sum.nbytes != b->sum.nbytes)
-		return a->sum.nbytes > b->sum.nbytes;
-	if (a->is_direct != b->is_direct)
-		return a->is_direct;
-	return a->stack < b->stack;
-}
-
-static void add(struct leaks_sum *sum, uint64_t nbytes, uint64_t nblocks)
-{
-	sum->nbytes += nbytes;
-	sum->nblocks += nblocks;
-}
-
-/* Two entries for each stack at first: direct, indirect. */
-static const char *group(struct leaks *l)
-{
-	uint32_t nstacks = stacks_count() + 1, n = 0;
-
-	l->entries = scratch_take(&entry_memory, 2 * (size_t)nstacks * sizeof *l->entries);
-	if (!l->entries)
-		return "no memory for a report";
 	for (size_t i = 0; i < l->nblocks; i++) {
 		const struct leaks_block *b = &l->blocks[i];
-		uint32_t stack = b->stack < nstacks ? b->stack : STACKS_NONE;
-		struct leaks_entry *e = &l->entries[2 * stack + b->is_direct];
+		const struct record r = { .nbytes = b->nbytes, .stack = b->stack,
+			                  .thread = b->thread, .birth = b->birth };
+		struct leaks_entry *e = entries_add(&l->entries, &r, b->is_direct);
 
-		e->stack = stack;
 		e->is_direct = b->is_direct;
 		e->indirect_bytes += b->indirect_bytes;
-		add(&e->sum, b->nbytes, 1);
-		add(b->is_direct ? &l->direct : &l->indirect, b->nbytes, 1);
+		sum_add(b->is_direct ? &l->direct : &l->indirect, b->nbytes, 1);
 	}
-	for (uint32_t i = 0; i < 2 * nstacks; i++) {
-		if (l->entries[i].sum.nblocks)
-			l->entries[n++] = l->entries[i];
-	}
-	l->nentries = n;
-	sort(l->entries, n, sizeof *l->entries, is_before);
-	return NULL;
 }
 
-const char *leaks_find(struct leaks *l)
+const char *leaks_find(struct leaks *l, enum leaks_kind kind)
 {
 	uint64_t before = os_now_ns();
 	bool is_copy = snapshot_is_copy();
@@ -279,7 +270,8 @@ const char *leaks_find(struct leaks *l)
 	if (!is_copy && !scan_stop())
 		return "threads can't be stopped";
 
-	const char *why = look(l);
+	const char *why = entries_start(&l->entries, kind == LEAKS_REPORT ? 2 : 1)
+	                  ? look(l, kind) : "no memory for a report";
 
 	l->nthreads = scan_stop_info().nthreads + 1;
 	if (is_copy) {
@@ -289,30 +281,44 @@ const char *leaks_find(struct leaks *l)
 		l->pause.stop_ns = scan_stop_info().ns;
 		l->pause.all_ns = os_now_ns() - before;
 	}
-	if (!why && l->nblocks)
-		why = group(l);
-	return why;
+	if (why)
+		return why;
+	if (kind == LEAKS_REPORT)
+		group(l);
+	entries_finish(&l->entries);
+	return NULL;
 }
 
-void leaks_suppress(struct leaks *l, bool (*is_suppressed)(uint32_t stack))
+/* As the entries they went into, two a stack, whose order is that of their stacks. */
+static void suppress_blocks(struct leaks *l)
 {
-	for (uint32_t i = 0; i < l->nentries; i++) {
-		struct leaks_entry *e = &l->entries[i];
+	for (size_t i = 0; i < l->nblocks; i++) {
+		struct leaks_block *b = &l->blocks[i];
+		const struct leaks_entry *e = entries_find(&l->entries, b->stack);
+
+		b->is_suppressed = e && e->is_suppressed;
+	}
+}
+
+void leaks_suppress(struct leaks *l, bool (*is_suppressed)(const struct leaks_entry *e))
+{
+	for (uint32_t i = 0; i < l->entries.n; i++) {
+		struct leaks_entry *e = &l->entries.list[i];
 		struct leaks_sum *from = e->is_direct ? &l->direct : &l->indirect;
 
-		if (!is_suppressed(e->stack))
+		if (!is_suppressed(e))
 			continue;
 		e->is_suppressed = true;
 		from->nbytes -= e->sum.nbytes;
 		from->nblocks -= e->sum.nblocks;
-		add(&l->suppressed, e->sum.nbytes, e->sum.nblocks);
+		sum_add(&l->suppressed, e->sum.nbytes, e->sum.nblocks);
 	}
-	sort(l->entries, l->nentries, sizeof *l->entries, is_before);
+	suppress_blocks(l);
 }
 
 void leaks_drop(struct leaks *l)
 {
 	scratch_drop(&block_memory);
-	scratch_drop(&entry_memory);
+	entries_drop(&l->entries);
 	memset(l, 0, sizeof *l);
 }

@@ -9,25 +9,13 @@
 #define SCAN_LEAKS_H
 
 #include "core/base.h"
+#include "scan/leaks_entries.h"
+#include "scan/leaks_report.h"
 #include "scan/snapshot.h"
-
-struct leaks_sum {
-	uint64_t nbytes, nblocks;               /* asked for */
-};
-
-/* The blocks of one stack and kind. */
-struct leaks_entry {
-	uint32_t stack;                         /* scan/stacks.h */
-	bool     is_direct;
-	bool     is_suppressed;
-	struct leaks_sum sum;
-	uint64_t indirect_bytes;                /* of a direct one: held by these blocks */
-};
 
 struct leaks {
 	struct leaks_sum direct, indirect, suppressed, reachable;
-	struct leaks_entry *entries;            /* by bytes, most first, and not suppressed first */
-	uint32_t nentries;
+	struct leaks_entries entries;           /* not sorted yet */
 	struct snapshot_pause pause;            /* copy_ns is 0: it stood still all the time */
 	unsigned nthreads;
 
@@ -35,12 +23,14 @@ struct leaks {
 	size_t nblocks;
 };
 
-/* Stops the world (in a copy of the process it is), marks, and classifies what is not marked. The reason why it could not, or NULL.
- * One at a time. ctx: any, no lock held */
-const char *leaks_find(struct leaks *l);
+/* Stops the world (in a copy of the process it is), marks, and classifies what is not marked. Entries
+ * are of leaked blocks, of reachable ones (LEAKS_PROFILE), or of all, and then nothing is marked
+ * (LEAKS_DIFF). The reason why it could not, or NULL. One at a time. ctx: any, no lock held */
+const char *leaks_find(struct leaks *l, enum leaks_kind kind);
 
-/* Marks entries as suppressed, after which the sums say so and the order is right. ctx: any */
-void leaks_suppress(struct leaks *l, bool (*is_suppressed)(uint32_t stack));
+/* Marks entries that are not sorted yet, and their blocks, as suppressed, and the sums say so.
+ * ctx: any */
+void leaks_suppress(struct leaks *l, bool (*is_suppressed)(const struct leaks_entry *e));
 
 /* Gives the memory back. ctx: any */
 void leaks_drop(struct leaks *l);
@@ -53,7 +43,10 @@ struct leaks_block {
 	size_t    nbytes;                       /* asked for */
 	uint64_t  indirect_bytes;
 	uint32_t  stack;
+	uint16_t  thread, birth;
 	bool      is_seen, is_direct;
+	bool      is_suppressed;                /* after leaks_suppress() */
+	bool      is_reported;                  /* before */
 };
 
 /* `list` has room for n numbers; `find` tells the allocated block around a word, or 0. ctx: stw */

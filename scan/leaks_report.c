@@ -1,43 +1,47 @@
-/* leaks_report.c: what leaks.c found, in words.
+/* leaks_report.c: from a request to a report that is written.
  *
- * Reached from preload/exit.c and the public calls. Depends on leaks.h, stacks.h, symbols.h,
- * suppress.h and out.h. Everything is written with the world running.
+ * Reached from preload/reports.c, in the process or in a copy of it. Depends on leaks.h, growth.h,
+ * hidden.h, symbols.h, suppress.h, and report_formats.h for the words.
  *
- * A report that could not be written whole is cut off the file again, and that is one line on
- * stderr.
+ * A report is made in memory and written at once, so that those of several processes do not mix in one
+ * file. If it can't be written whole it is cut off the file again, a file that was empty before is
+ * removed, and that is one line on stderr.
  */
 #include "scan/leaks_report.h"
 
 #include "core/knobs.h"
+#include "core/record.h"
 #include "core/report.h"
 #include "core/report_file.h"
+#include "core/sigmask.h"
+#include "scan/growth.h"
+#include "scan/helper.h"
+#include "scan/hidden.h"
 #include "scan/leaks.h"
 #include "scan/out.h"
+#include "scan/peek.h"
+#include "scan/report_formats.h"
+#include "scan/scratch.h"
+#include "scan/sort.h"
 #include "scan/stacks.h"
 #include "scan/suppress.h"
 #include "scan/symbols.h"
 
 #include <string.h>
-#include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#define HIDDEN_MAX 256
 
 static struct out out;
 static struct leaks found;
+static struct growth growth;
+static struct hidden hidden[HIDDEN_MAX];
+static struct scratch whole_memory;
 
-static uint32_t reported(void)
-{
-	uint32_t n = 0;
+/* --- what the formats share --- */
 
-	while (n < found.nentries && !found.entries[n].is_suppressed)
-		n++;
-	return n;
-}
-
-/* --- frames, with their inlined ones --- */
-
-typedef void frame_fn(const struct symbol *s, unsigned number);
-
-static void visit_frames(uint32_t stack, frame_fn *fn)
+void report_frames(struct out *o, uint32_t stack, report_frame_fn *fn)
 {
 	const uintptr_t *pcs;
 	unsigned npcs = stacks_get(stack, &pcs), number = 0;
@@ -47,235 +51,81 @@ static void visit_frames(uint32_t stack, frame_fn *fn)
 		unsigned n = symbols_get(pcs[i], &frames);
 
 		for (unsigned f = 0; f < n; f++)
-			fn(&frames[f], number++);
+			fn(o, &frames[f], number++);
 	}
 }
 
-static void out_place(const struct symbol *s)
+uint64_t report_age(const struct report *r, unsigned birth)
 {
-	if (s->file) {
-		out_str(&out, " ");
-		out_str(&out, s->file);
-		out_str(&out, s->line ? ":" : "");
-		if (s->line)
-			out_dec(&out, s->line);
-	} else if (s->module) {
-		out_str(&out, " (");
-		out_str(&out, s->module);
-		out_str(&out, "+");
-		out_hex(&out, s->offset);
-		out_str(&out, ")");
-	}
+	uint64_t ms = record_birth_ms(birth);
+
+	return r->request->ms > ms ? (r->request->ms - ms) / 100 : 0;
 }
 
-/* --- text --- */
-
-static void text_frame(const struct symbol *s, unsigned number)
+void report_tenths(struct out *o, uint64_t tenths)
 {
-	out_str(&out, "    #");
-	out_dec(&out, number);
-	out_str(&out, " ");
-	out_hex(&out, s->pc);
-	if (s->function) {
-		out_str(&out, " in ");
-		out_str(&out, s->function);
-	}
-	if (number > 0 || !s->function)
-		out_place(s);
-	out_str(&out, "\n");
+	out_dec(o, tenths / 10);
+	out_str(o, ".");
+	out_dec(o, tenths % 10);
 }
 
-static void text_sum(const char *before, const struct leaks_sum *sum, const char *between,
-                     const char *after)
+/* --- writing --- */
+
+/* Text and folded stacks of nothing are nothing, but not for who waits for an answer. */
+static bool is_silent(const struct report *r, unsigned format)
 {
-	out_str(&out, before);
-	out_dec(&out, sum->nbytes);
-	out_str(&out, between);
-	out_dec(&out, sum->nblocks);
-	out_str(&out, after);
+	return r->request->kind == LEAKS_REPORT && r->request->fd < 0 && !r->nentries && !r->nhidden
+	       && (format == KNOB_REPORT_TEXT || format == KNOB_REPORT_FOLDED);
 }
 
-static void text_us(const char *before, uint64_t ns)
+static bool make(const struct report *r, unsigned format, int fd)
 {
-	out_str(&out, before);
-	out_dec(&out, ns / 1000);
-}
-
-static void text_entry(const struct leaks_entry *e)
-{
-	const uintptr_t *pcs;
-
-	text_sum(e->is_direct ? "Direct leak of " : "Indirect leak of ", &e->sum, " byte(s) in ",
-	         " object(s) allocated from:\n");
-	if (!stacks_get(e->stack, &pcs))
-		out_str(&out, "    <empty stack>\n");
-	visit_frames(e->stack, text_frame);
-	out_str(&out, "\n");
-}
-
-/* How long the program stood still, if it goes on. */
-static void text_pause(void)
-{
-	text_us("Paused: ", found.pause.all_ns);
-	text_us(" us (stop ", found.pause.stop_ns);
-	if (found.pause.copy_ns)
-		text_us(" us, copy ", found.pause.copy_ns);
-	out_str(&out, found.pause.copy_ns ? " us), " : " us; no copy could be made), ");
-	out_dec(&out, found.nthreads);
-	out_str(&out, found.nthreads == 1 ? " thread.\n\n" : " threads.\n\n");
-}
-
-static void text_report(const struct leaks_request *r, uint32_t n)
-{
-	struct leaks_sum all = { found.direct.nbytes + found.indirect.nbytes,
-		                 found.direct.nblocks + found.indirect.nblocks };
-
-	out_str(&out, "==");
-	out_dec(&out, r->pid);
-	out_str(&out, "==ERROR: spangc: detected memory leaks\n\n");
-	for (uint32_t i = 0; i < n; i++)
-		text_entry(&found.entries[i]);
-	if (found.suppressed.nblocks)
-		text_sum("Suppressed: ", &found.suppressed, " byte(s) in ", " object(s).\n\n");
-	if (r->goes_on)
-		text_pause();
-	text_sum("SUMMARY: spangc: ", &all, " byte(s) leaked in ", " allocation(s).\n");
-}
-
-/* --- json --- */
-
-static void json_number(const char *name, uint64_t n)
-{
-	out_str(&out, name);
-	out_dec(&out, n);
-}
-
-static void json_sum(const char *bytes, const char *blocks, const struct leaks_sum *sum)
-{
-	json_number(bytes, sum->nbytes);
-	json_number(blocks, sum->nblocks);
-}
-
-static void json_string(const char *name, const char *s)
-{
-	out_str(&out, name);
-	out_json(&out, s);
-}
-
-static void json_hex(const char *name, uint64_t n)
-{
-	out_str(&out, name);
-	out_str(&out, "\"");
-	out_hex(&out, n);
-	out_str(&out, "\"");
-}
-
-static void json_frame(const struct symbol *s, unsigned number)
-{
-	json_hex(number ? ",{\"pc\":" : "{\"pc\":", s->pc);
-	json_string(",\"function\":", s->function);
-	json_string(",\"file\":", s->file);
-	if (s->line)
-		json_number(",\"line\":", s->line);
+	out = (struct out){ .fd = fd };
+	if (format == KNOB_REPORT_TEXT)
+		report_text(&out, r);
+	else if (format == KNOB_REPORT_FOLDED)
+		report_folded(&out, r);
 	else
-		out_str(&out, ",\"line\":null");
-	json_string(",\"module\":", s->module);
-	if (s->module)
-		json_hex(",\"offset\":", s->offset);
-	else
-		out_str(&out, ",\"offset\":null");
-	out_str(&out, "}");
+		report_json(&out, r);
+	out_flush(&out);
+	return !out.has_failed;
 }
 
-static void json_entry(const struct leaks_entry *e, bool is_first)
+/* The file of the report in memory; -1: there is no memory for it. */
+static int make_whole(const struct report *r, unsigned format)
 {
-	out_str(&out, is_first ? "\n{\"kind\":\"" : ",\n{\"kind\":\"");
-	out_str(&out, e->is_direct ? "direct\"" : "indirect\"");
-	json_sum(",\"bytes\":", ",\"blocks\":", &e->sum);
-	json_number(",\"indirect_bytes\":", e->indirect_bytes);
-	out_str(&out, ",\"stack\":[");
-	visit_frames(e->stack, json_frame);
-	out_str(&out, "]}");
-}
+	int fd = helper_file(), profile;
 
-static void json_report(const struct leaks_request *r, uint32_t n)
-{
-	uint64_t ms = r->ms;
-
-	json_string("{\"tool\":\"spangc\",\"version\":", r->version);
-	json_number(",\"pid\":", r->pid);
-	json_string(",\"program\":", (const char *)getauxval(AT_EXECFN));
-	json_string(",\"when\":", r->when);
-	json_number(",\"seconds\":", ms / 1000);
-	json_number(ms % 1000 < 10 ? ".00" : ms % 1000 < 100 ? ".0" : ".", ms % 1000);
-	json_number(",\"pause_us\":", found.pause.all_ns / 1000);
-	json_number(",\"stop_us\":", found.pause.stop_ns / 1000);
-	json_number(",\"copy_us\":", found.pause.copy_ns / 1000);
-	json_number(",\"threads\":", found.nthreads);
-	out_str(&out, ",\n\"summary\":{");
-	json_sum("\"direct_bytes\":", ",\"direct_blocks\":", &found.direct);
-	json_sum(",\"indirect_bytes\":", ",\"indirect_blocks\":", &found.indirect);
-	json_sum(",\"suppressed_bytes\":", ",\"suppressed_blocks\":", &found.suppressed);
-	json_sum(",\"reachable_bytes\":", ",\"reachable_blocks\":", &found.reachable);
-	out_str(&out, "},\n\"leaks\":[");
-	for (uint32_t i = 0; i < n; i++)
-		json_entry(&found.entries[i], i == 0);
-	out_str(&out, "]}\n");
-}
-
-/* --- folded: the outermost frame first --- */
-
-static void folded_name(const struct symbol *s)
-{
-	const char *name = s->function ? s->function : s->module ? s->module : "?";
-	const char *slash = s->function ? NULL : strrchr(name, '/');
-
-	for (name = slash ? slash + 1 : name; *name; name++)
-		out_bytes(&out, *name == ';' || *name == '\n' ? ":" : name, 1);
-	if (!s->function) {
-		out_str(&out, "+");
-		out_hex(&out, s->module ? s->offset : s->pc);
+	if (fd < 0 || format != KNOB_REPORT_PPROF)
+		return fd >= 0 && make(r, format, fd) ? fd : -1;
+	profile = helper_file();
+	if (make(r, KNOB_REPORT_JSON, fd) && profile >= 0 && report_pprof(fd, profile, r->request)) {
+		syscall(SYS_close, fd);
+		return profile;
 	}
+	report_line("no profile for pprof: pprof.py is missing or failed; the report is json", NULL);
+	syscall(SYS_close, profile);
+	return fd;
 }
 
-static void folded_entry(const struct leaks_entry *e)
+/* At once, for appending is atomic then. */
+static bool copy(int from, int to)
 {
-	const uintptr_t *pcs;
-	unsigned npcs = stacks_get(e->stack, &pcs);
+	off_t size = lseek(from, 0, SEEK_END);
+	char *text = size > 0 ? scratch_take(&whole_memory, (size_t)size) : NULL;
+	off_t done = 0;
+	long n = 1;
 
-	if (!npcs)
-		out_str(&out, "?");
-	for (unsigned i = npcs; i--;) {
-		const struct symbol *frames;
-
-		for (unsigned f = symbols_get(pcs[i], &frames); f--;) {
-			folded_name(&frames[f]);
-			out_str(&out, i || f ? ";" : "");
-		}
+	while (text && done < size && n > 0) {
+		n = syscall(SYS_pread64, from, text + done, (size_t)(size - done), done);
+		done += n > 0 ? n : 0;
 	}
-	json_number(" ", e->sum.nbytes);
-	out_str(&out, "\n");
-}
 
-/* --- all of it --- */
+	bool is_written = size == 0
+	                  || (text && done == size && sigmask_write(to, text, (size_t)size));
 
-static void look_up(const struct leaks_request *r)
-{
-	if (!found.nentries || !symbols_start())
-		return;
-	for (uint32_t i = 0; i < found.nentries; i++) {
-		const uintptr_t *pcs;
-		unsigned n = stacks_get(found.entries[i].stack, &pcs);
-
-		for (unsigned f = 0; f < n; f++)
-			symbols_want(pcs[f], f == 0);
-	}
-	symbols_run(r->helper, r->env);
-	if (!knobs.suppressions)
-		return;
-	suppress_read((const char *)(uintptr_t)knobs.suppressions);
-	leaks_suppress(&found, suppress_stack);
-	suppress_drop();
+	scratch_drop(&whole_memory);
+	return is_written;
 }
 
 static int open_report(const struct leaks_request *r)
@@ -289,62 +139,183 @@ static void close_report(const struct leaks_request *r, int fd)
 		report_file_close(fd, r->fallback);
 }
 
-static void write_report(const struct leaks_request *r)
+/* A file that only has a part of this report. */
+static void remove_empty(int fd)
 {
-	unsigned format = r->format >= 0 ? (unsigned)r->format : (unsigned)knobs.report_format;
-	uint32_t n = reported();
+	char link[40], path[4096], *end = link;
+	long n;
 
-	if (!n && format != KNOB_REPORT_JSON)
-		return;
-
-	int fd = open_report(r);
-	off_t start = lseek(fd, 0, SEEK_END);
-
-	out.fd = fd;
-	out.has_failed = false;
-	if (format == KNOB_REPORT_TEXT)
-		text_report(r, n);
-	else if (format == KNOB_REPORT_JSON)
-		json_report(r, n);
-	for (uint32_t i = 0; i < n && format == KNOB_REPORT_FOLDED; i++)
-		folded_entry(&found.entries[i]);
-	out_flush(&out);
-	if (out.has_failed) {
-		if (fd == r->fallback || start < 0 || ftruncate(fd, start))
-			report_line("the report of leaks is not whole: it can't be written", NULL);
-		else
-			report_line("the report of leaks can't be written", NULL);
+	peek_put(&end, "/proc/thread-self/fd/");
+	peek_put_number(&end, (unsigned)fd);
+	n = readlink(link, path, sizeof path - 1);
+	if (n > 0) {
+		path[n] = '\0';
+		unlink(path);
 	}
-	close_report(r, fd);
 }
 
-static uint64_t report_leaks(const struct leaks_request *request)
+static void fail(const struct leaks_request *r)
 {
-	const char *why = leaks_find(&found);
+	if (r->has_failed)
+		*r->has_failed = true;
+}
 
-	if (why) {
-		report_line("no report of leaks: ", why, NULL);
-		leaks_drop(&found);
-		return 0;
+static void give_up(const struct leaks_request *r, int fd, off_t start)
+{
+	bool is_cut = fd != r->fallback && fd != r->fd && start >= 0 && !ftruncate(fd, start);
+
+	fail(r);
+	if (is_cut && start == 0)
+		remove_empty(fd);
+	report_line(is_cut ? "the report can't be written"
+	                   : "the report is not whole: it can't be written", NULL);
+}
+
+static void write_report(const struct report *r)
+{
+	const struct leaks_request *q = r->request;
+	unsigned format = q->format >= 0 ? (unsigned)q->format : (unsigned)knobs.report_format;
+
+	if (is_silent(r, format))
+		return;
+
+	int whole = make_whole(r, format), fd = open_report(q);
+	off_t start = lseek(fd, 0, SEEK_END);
+
+	if (format == KNOB_REPORT_PPROF)
+		format = KNOB_REPORT_JSON;
+	if (whole >= 0 ? !copy(whole, fd) : !make(r, format, fd))
+		give_up(q, fd, start);
+	close_report(q, fd);
+	if (whole >= 0)
+		syscall(SYS_close, whole);
+}
+
+/* --- what is told --- */
+
+static void want(uint32_t stack)
+{
+	const uintptr_t *pcs;
+	unsigned n = stacks_get(stack, &pcs);
+
+	for (unsigned f = 0; f < n; f++)
+		symbols_want(pcs[f], f == 0);
+}
+
+static bool is_larger(const void *left, const void *right)
+{
+	const struct hidden *a = left, *b = right;
+
+	return a->sum.nbytes != b->sum.nbytes ? a->sum.nbytes > b->sum.nbytes
+	                                      : a->stack < b->stack;
+}
+
+static uint32_t find_hidden(void)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < hidden_count() && n < HIDDEN_MAX; i++) {
+		hidden[n] = hidden_get(i);
+		n += hidden[n].sum.nblocks > 0;
 	}
-	look_up(request);
-	write_report(request);
+	sort(hidden, n, sizeof *hidden, is_larger);
+	return n;
+}
+
+static void look_up(const struct report *r)
+{
+	if (!symbols_start())
+		return;
+	for (uint32_t i = 0; i < found.entries.n; i++)
+		want(found.entries.list[i].stack);
+	for (uint32_t i = 0; i < r->nhidden; i++)
+		want(r->hidden[i].stack);
+	symbols_run(r->request->helper, r->request->env);
+}
+
+static void suppress(void)
+{
+	if (!knobs.suppressions || !found.entries.n)
+		return;
+	suppress_read((const char *)(uintptr_t)knobs.suppressions);
+	leaks_suppress(&found, suppress_entry);
+}
+
+static uint32_t count_told(void)
+{
+	uint32_t n = 0;
+
+	while (n < found.entries.n && !found.entries.list[n].is_suppressed)
+		n++;
+	return n;
+}
+
+static uint64_t tell(const struct leaks_request *request)
+{
+	struct report r = { .request = request, .found = &found, .growth = &growth,
+		            .hidden = hidden };
+
+	if (request->kind == LEAKS_REPORT)
+		r.nhidden = find_hidden();
+	look_up(&r);
+	if (request->kind == LEAKS_REPORT) {
+		suppress();
+		if (request->goes_on)
+			hidden_list(&found);
+	}
+	entries_sort(&found.entries);
+	r.nentries = count_told();
+	write_report(&r);
+	suppress_drop();
+	symbols_drop();
 
 	uint64_t nbytes = found.direct.nbytes + found.indirect.nbytes;
-	uint64_t nblocks = found.direct.nblocks + found.indirect.nblocks;
 
-	symbols_drop();
+	return nbytes ? nbytes : found.direct.nblocks + found.indirect.nblocks > 0;
+}
+
+static uint64_t report(const struct leaks_request *request)
+{
+	const char *why = leaks_find(&found, request->kind);
+	uint64_t nbytes = 0;
+
+	if (!why && request->kind == LEAKS_DIFF
+	    && !growth_compare(&growth, &found.entries, request->ms))
+		why = "no memory to compare with";
+	if (why) {
+		fail(request);
+		report_line("no report: ", why, NULL);
+	} else {
+		nbytes = tell(request);
+	}
 	leaks_drop(&found);
-	return nblocks && !nbytes ? 1 : nbytes;
+	return nbytes;
 }
 
 uint64_t leaks_report(const struct leaks_request *request)
 {
 	switch (request->kind) {
 	case LEAKS_REPORT:
-		return report_leaks(request);
+	case LEAKS_PROFILE:
+	case LEAKS_DIFF:
+		return report(request);
 	default:
+		fail(request);
 		report_line("this version has no such report", NULL);
 		return 0;
 	}
+}
+
+void leaks_report_prepare(const struct leaks_request *request)
+{
+	if (request->kind == LEAKS_DIFF)
+		growth_prepare();
+	else if (request->goes_on)
+		hidden_prepare();
+}
+
+void leaks_report_finish(const struct leaks_request *request)
+{
+	if (request->goes_on && request->kind == LEAKS_REPORT)
+		hidden_mark();
 }

@@ -1,4 +1,4 @@
-/* leaks_report.h: reports, as text, json or folded stacks. */
+/* leaks_report.h: reports, as text, json, folded stacks or a profile for pprof. */
 #ifndef SCAN_LEAKS_REPORT_H
 #define SCAN_LEAKS_REPORT_H
 
@@ -15,6 +15,7 @@ struct leaks_request {
 	enum leaks_kind kind;
 	const char *argument;                   /* of LEAKS_WHY: 0x.. an address, else a stack */
 	const char *when;                       /* "exit", "signal", "demand", "period" */
+	bool       *has_failed;                 /* set if there is no report, or not all of it */
 	int         fd;                         /* write there; -1: SPANGC_REPORT says where */
 	int         format;                     /* enum knob_report_format; -1: the knob's */
 	bool        goes_on;                    /* the program, which stood still meanwhile */
@@ -26,8 +27,13 @@ struct leaks_request {
 	const char *version;
 };
 
-/* Looks for leaks and writes the report that SPANGC_REPORT_FORMAT asks for. Bytes leaked in blocks
- * that are not suppressed; a block of 0 bytes counts as one. One at a time. ctx: any, no lock held */
+/* Looks for what was asked for and writes the report. Bytes leaked in blocks that are not suppressed; a
+ * block of 0 bytes counts as one. One at a time. ctx: any, no lock held, or the copy */
 uint64_t leaks_report(const struct leaks_request *request);
+
+/* Around it, in the process itself: makes room for what a copy of it tells, and takes that over.
+ * ctx: any, no lock held */
+void leaks_report_prepare(const struct leaks_request *request);
+void leaks_report_finish(const struct leaks_request *request);
 
 #endif

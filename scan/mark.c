@@ -1,7 +1,8 @@
 /* mark.c: see mark.h.
  *
  * Reached from the leak finder and the collector while the world is stopped. Reads the heap's
- * tables: heap.h, span.h, sizeclass.h. Takes no lock.
+ * tables: heap.h, span.h, sizeclass.h. Takes no lock. Workers besides the caller are threads of
+ * workers.h: they touch no thread-local, and no call of libc's that sets errno.
  *
  * What happens to a word:
  *     read in a range             does it look like an address of the heap? Then its granule and its
@@ -17,7 +18,8 @@
  * Invariants:
  *   M1  a marked block was read or is in work, `next` or, if there was no memory for it, found again
  *       by reread() (tests/unit/scan_mark.c);
- *   M2  `seen`, `next` and the work are empty when mark_drain() returns.
+ *   M2  `seen`, `next` and the work of all workers are empty when mark_drain() returns;
+ *   M3  who sets a block's bit is alone in noting it as work (tests/race/mark.c).
  */
 #include "scan/mark.h"
 
@@ -26,17 +28,21 @@
 #include "core/sizeclass.h"
 #include "core/span.h"
 #include "scan/work.h"
+#include "scan/workers.h"
 
 #include <string.h>
 
 #define NSEEN 16
 #define NNEXT 8
-#define OBLET_BYTES KIB(128)
-#define ADDRESS_BITS 48                         /* what is above may be a tag */
+#define OBLET_BYTES MARK_NOW_BYTES
+#define WORD sizeof(uintptr_t)
+#define WORK_SHARE 4                            /* of the heap's bytes for work: a fourth */
+
+_Static_assert(OBLET_BYTES / WORD + 1 <= WORK_WORDS_MAX, "");
 
 struct worker {
-	uintptr_t seen[NSEEN];
-	struct work_item next[NNEXT];
+	_Alignas(CACHE_LINE) uintptr_t seen[NSEEN];
+	work_item next[NNEXT];
 	unsigned nseen, nnext;                  /* ever put in; those in rings are the last */
 	unsigned nseen_out, nnext_out;
 	struct work work;
@@ -47,68 +53,80 @@ struct worker {
 static struct {
 	/* Constant from mark_start() to mark_end(). */
 	_Atomic uint64_t *bits;
+	_Atomic uint8_t *granules;
 	uintptr_t base;
 	size_t nbytes;                          /* of the heap */
 	size_t bits_mapped;
 	unsigned shift;                         /* of a granule */
+	unsigned nworkers;                      /* at most */
+	unsigned align;
 	size_t (*measure)(uintptr_t block, size_t slot_bytes);
-	void (*again)(uintptr_t block, void *arg);
-	void *again_arg;
 } mark;
 
-static unsigned scan_align = sizeof(uintptr_t);
-static size_t work_blocks = WORK_UNLIMITED;
-static struct worker worker;
+static unsigned scan_align = WORD, max_workers = 1;
+static size_t work_bytes = SIZE_MAX;
+static struct work_pool pool;
+static struct worker workers[WORKERS_MAX];
 
 void mark_set_align(unsigned nbytes)
 {
 	scan_align = nbytes;
 }
 
-void mark_limit_work(size_t nblocks)
+void mark_set_workers(unsigned n)
 {
-	work_blocks = nblocks;
+	max_workers = n < WORKERS_MAX ? n : WORKERS_MAX;
 }
 
+void mark_limit_work(size_t nbytes)
+{
+	work_bytes = nbytes;
+}
+
+/* Its number among the granules of the heap; as many bits are there. */
 static size_t granule_of(uintptr_t p)
 {
 	return (p - mark.base) >> mark.shift;
+}
+
+static bool map_bits(size_t nbytes)
+{
+	size_t wanted = align_up((nbytes >> mark.shift) / 8 + sizeof *mark.bits, MIB(1));
+	void *bits = wanted > mark.bits_mapped ? os_map(wanted) : mark.bits;
+
+	if (!bits || bits == mark.bits)
+		return bits;
+	mark.bits = bits;
+	mark.bits_mapped = wanted;
+	os_name((uintptr_t)bits, wanted, "spangc marks");
+	return true;
 }
 
 bool mark_start(void)
 {
 	/* relaxed: the world is stopped. */
 	size_t nbytes = atomic_load_explicit(&heap.nbytes, memory_order_relaxed);
-	size_t wanted = align_up((nbytes >> heap.granule_shift) / 8 + sizeof *mark.bits, OS_PAGE_BYTES);
+	size_t most = nbytes / WORK_SHARE;
 
-	if (wanted > mark.bits_mapped) {
-		void *bits = os_map(align_up(wanted, MIB(1)));
-
-		if (!bits)
-			return false;
-		mark.bits = bits;
-		mark.bits_mapped = align_up(wanted, MIB(1));
-		os_name((uintptr_t)bits, mark.bits_mapped, "spangc marks");
-	}
 	mark.base = heap.base;
+	mark.granules = heap.granules;
 	mark.nbytes = nbytes;
 	mark.shift = heap.granule_shift;
+	mark.align = scan_align;
+	mark.nworkers = max_workers;
 	mark.measure = NULL;
-	mark.again = NULL;
-	worker.nseen = worker.nnext = worker.nseen_out = worker.nnext_out = 0;
-	worker.counts = (struct mark_counts){ 0 };
-	worker.has_overflown = false;
-	work_clear(&worker.work);
-	return work_init(&worker.work, work_blocks);
+	memset(workers, 0, sizeof workers);
+	return map_bits(nbytes) && work_start(&pool, most < work_bytes ? most : work_bytes)
+	       && work_join(&workers[0].work, &pool);
 }
 
 void mark_end(void)
 {
 	if (mark.bits)
 		os_discard((uintptr_t)mark.bits, mark.bits_mapped);
-	work_clear(&worker.work);
-	memset(worker.seen, 0, sizeof worker.seen);
-	memset(worker.next, 0, sizeof worker.next);
+	work_end(&pool);
+	workers_drop();
+	memset(workers, 0, sizeof workers);
 	mark.nbytes = 0;
 }
 
@@ -117,15 +135,15 @@ void mark_measure_with(size_t (*nbytes)(uintptr_t block, size_t slot_bytes))
 	mark.measure = nbytes;
 }
 
-void mark_tell_again(void (*fn)(uintptr_t block, void *arg), void *arg)
-{
-	mark.again = fn;
-	mark.again_arg = arg;
-}
-
 struct mark_counts mark_counts(void)
 {
-	return worker.counts;
+	struct mark_counts sum = { 0 };
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		sum.nblocks += workers[i].counts.nblocks;
+		sum.nbytes += workers[i].counts.nbytes;
+	}
+	return sum;
 }
 
 /* A block as far as marking needs it. */
@@ -138,7 +156,7 @@ struct found {
 static class_idx granule_at(uintptr_t p)
 {
 	/* relaxed: the world is stopped. */
-	return atomic_load_explicit(heap_granule(p), memory_order_relaxed);
+	return atomic_load_explicit(&mark.granules[granule_of(p)], memory_order_relaxed);
 }
 
 /* The record may be half-way to another span: what it says is held against the heap's bounds. */
@@ -178,12 +196,10 @@ static SLOW bool find_inside(uintptr_t p, struct found *f)
 /* Precondition: `p` is in the heap. */
 HOT bool find(uintptr_t p, struct found *f)
 {
-	uintptr_t below = p & (((uintptr_t)1 << mark.shift) - 1);
-
 	f->class = granule_at(p);
-	if (unlikely(!f->class || below || f->class == SIZECLASS_LARGE))
+	if (unlikely(!f->class || f->class == SIZECLASS_LARGE))
 		return find_inside(p, f);
-	f->start = p;
+	f->start = align_down(p, (size_t)1 << mark.shift);
 	f->nbytes = heap.classes->class[f->class].slot_bytes;
 	return true;
 }
@@ -195,35 +211,34 @@ uintptr_t mark_find(uintptr_t p)
 	return p - mark.base < mark.nbytes && find(p, &f) ? f.start : 0;
 }
 
-/* True: it was not set. */
+HOT bool is_set(size_t granule)
+{
+	/* relaxed: who sets the bit is alone in reading the block; nothing else is told by it. */
+	return atomic_load_explicit(&mark.bits[granule / 64], memory_order_relaxed)
+	       >> (granule % 64) & 1;
+}
+
+/* True: it was not set. The write waits for the line, and other workers for us: only if it must. */
 HOT bool set_bit(uintptr_t start)
 {
 	size_t g = granule_of(start);
 	uint64_t bit = UINT64_C(1) << (g % 64);
 
-	/* relaxed, both: who sets the bit is alone in reading the block; nothing else is told by it. */
-	return !(atomic_load_explicit(&mark.bits[g / 64], memory_order_relaxed) & bit)
+	/* relaxed: as in is_set(). */
+	return !is_set(g)
 	       && !(atomic_fetch_or_explicit(&mark.bits[g / 64], bit, memory_order_relaxed) & bit);
 }
 
 bool mark_is_marked(uintptr_t block)
 {
-	size_t g = granule_of(block);
-
-	/* relaxed: as in set_bit(). */
-	return atomic_load_explicit(&mark.bits[g / 64], memory_order_relaxed) >> (g % 64) & 1;
-}
-
-static SLOW void tell_again(uintptr_t block)
-{
-	mark.again(block, mark.again_arg);
+	return is_set(granule_of(block));
 }
 
 HOT size_t bytes_to_read(const struct found *f)
 {
 	if (f->class != SIZECLASS_LARGE && sizeclass_is_noscan(f->class))
 		return 0;
-	if (unlikely(mark.measure)) {
+	if (mark.measure) {
 		size_t n = mark.measure(f->start, f->nbytes);
 
 		return n < f->nbytes ? n : f->nbytes;
@@ -231,26 +246,34 @@ HOT size_t bytes_to_read(const struct found *f)
 	return f->nbytes;
 }
 
-/* Large blocks are read in pieces, the first one first. */
-HOT void note_work(struct worker *w, uintptr_t from, uintptr_t to)
+HOT void note_work(struct worker *w, uintptr_t from, size_t nbytes)
 {
-	if (!work_push(&w->work, from, to))
+	if (unlikely(!work_push(&w->work, work_item_of(from, nbytes / WORD))))
 		w->has_overflown = true;
+}
+
+/* All pieces but the last, whose beginning it tells. A word may lie across the border. */
+static SLOW uintptr_t note_pieces(struct worker *w, uintptr_t from, uintptr_t to)
+{
+	size_t nbytes = OBLET_BYTES + (mark.align < WORD ? WORD : 0);
+
+	for (; to - from > OBLET_BYTES; from += OBLET_BYTES)
+		note_work(w, from, to - from < nbytes ? to - from : nbytes);
+	return from;
 }
 
 HOT bool mark_found(struct worker *w, const struct found *f)
 {
-	if (!set_bit(f->start)) {
-		if (unlikely(mark.again))
-			tell_again(f->start);
+	if (!set_bit(f->start))
 		return false;
-	}
 
-	size_t nbytes = bytes_to_read(f);
+	uintptr_t from = f->start, to = from + bytes_to_read(f);
 
 	w->counts.nblocks++;
-	if (nbytes >= sizeof(uintptr_t))
-		note_work(w, f->start, f->start + nbytes);
+	if (unlikely(to - from > OBLET_BYTES))
+		from = note_pieces(w, from, to);
+	if (to - from >= WORD)
+		note_work(w, from, to - from);
 	return true;
 }
 
@@ -265,86 +288,109 @@ HOT void resolve_oldest(struct worker *w)
 
 HOT void see(struct worker *w, uintptr_t word)
 {
-	uintptr_t p = word & ((UINT64_C(1) << ADDRESS_BITS) - 1);
+	uintptr_t p = word & ((UINT64_C(1) << WORK_ADDRESS_BITS) - 1);   /* what is above may be a tag */
+	size_t g = granule_of(p);
 
 	if (likely(p - mark.base >= mark.nbytes))
 		return;
 	if (w->nseen - w->nseen_out == NSEEN)
 		resolve_oldest(w);
-	__builtin_prefetch((const void *)heap_granule(p));
-	__builtin_prefetch((const void *)&mark.bits[granule_of(p) / 64], 1);
+	__builtin_prefetch((const void *)&mark.granules[g]);
+	__builtin_prefetch((const void *)&mark.bits[g / 64], 1);
 	w->seen[w->nseen++ % NSEEN] = p;
 }
 
 /* The program's memory, whatever it holds: a race by nature where it runs on. */
-__attribute__((no_sanitize("address", "thread"))) static void read_words(struct worker *w,
-                                                                        uintptr_t from, uintptr_t to)
+__attribute__((no_sanitize("address", "thread"))) static inline uintptr_t word_at(uintptr_t at)
 {
-	for (uintptr_t at = from; at < to; at += sizeof(uintptr_t))
-		see(w, *(const uintptr_t *)at);
+	uintptr_t word;
+
+	__builtin_memcpy(&word, (const void *)at, sizeof word);
+	return word;
 }
 
-__attribute__((no_sanitize("address", "thread"))) static void read_unaligned(struct worker *w,
-                                                                            uintptr_t from,
-                                                                            uintptr_t to)
+static void read_words(struct worker *w, uintptr_t from, uintptr_t to)
 {
-	for (uintptr_t at = from; at + sizeof(uintptr_t) <= to; at += scan_align) {
-		uintptr_t word;
+	for (uintptr_t at = from; at < to; at += WORD)
+		see(w, word_at(at));
+}
 
-		__builtin_memcpy(&word, (const void *)at, sizeof word);
-		see(w, word);
-	}
+static void read_unaligned(struct worker *w, uintptr_t from, uintptr_t to)
+{
+	for (uintptr_t at = from; at + WORD <= to; at += mark.align)
+		see(w, word_at(at));
 }
 
 static void read_range(struct worker *w, uintptr_t from, uintptr_t to)
 {
 	w->counts.nbytes += to - from;
-	if (scan_align == sizeof(uintptr_t))
-		read_words(w, align_up(from, sizeof from), align_down(to, sizeof to));
+	if (likely(mark.align == WORD))
+		read_words(w, align_up(from, WORD), align_down(to, WORD));
 	else
-		read_unaligned(w, align_up(from, scan_align), to);
-}
-
-/* The first piece; the rest is work again. A word may lie across the border. */
-static SLOW void read_large(struct worker *w, uintptr_t from, uintptr_t to)
-{
-	uintptr_t border = from + OBLET_BYTES;
-
-	note_work(w, border, to);
-	read_range(w, from, scan_align < sizeof(uintptr_t) ? border + sizeof(uintptr_t) - 1 : border);
-}
-
-static void read_item(struct worker *w, const struct work_item *item)
-{
-	if (unlikely(item->to - item->from > OBLET_BYTES + sizeof(uintptr_t)))
-		read_large(w, item->from, item->to);
-	else
-		read_range(w, item->from, item->to);
+		read_unaligned(w, align_up(from, mark.align), to);
 }
 
 /* Until `next` is full or the work is done. */
 HOT void fill_next(struct worker *w)
 {
-	struct work_item item;
+	work_item item;
 
 	while (w->nnext - w->nnext_out < NNEXT && work_pop(&w->work, &item)) {
-		__builtin_prefetch((const void *)item.from);
-		__builtin_prefetch((const void *)(item.from + CACHE_LINE));
+		uintptr_t from = work_from(item);
+
+		__builtin_prefetch((const void *)from);
+		if (work_nwords(item) > CACHE_LINE / WORD)
+			__builtin_prefetch((const void *)(from + CACHE_LINE));
 		w->next[w->nnext++ % NNEXT] = item;
 	}
 }
 
-static void drain(struct worker *w)
+/* Until nothing is left but what other workers have, or `limit` bytes were read: then true. */
+static bool drain(struct worker *w, uint64_t limit)
 {
-	for (;;) {
+	while (w->counts.nbytes < limit) {
 		fill_next(w);
 		if (w->nnext != w->nnext_out) {
-			struct work_item item = w->next[w->nnext_out++ % NNEXT];
+			work_item item = w->next[w->nnext_out++ % NNEXT];
+			uintptr_t from = work_from(item);
 
-			read_item(w, &item);
+			read_range(w, from, from + work_nwords(item) * WORD);
+			work_share(&w->work);
 		} else if (w->nseen != w->nseen_out) {
 			resolve_oldest(w);
 		} else {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* --- together --- */
+
+static void drain_together(struct worker *w)
+{
+	do
+		drain(w, UINT64_MAX);
+	while (work_wait(&w->work));
+}
+
+/* ctx: a thread of workers.h */
+static void help(unsigned number)
+{
+	drain_together(&workers[number]);
+}
+
+/* Fewer than wanted if the kernel refuses them. */
+static void start_helpers(void)
+{
+	for (unsigned i = 1; i < mark.nworkers; i++) {
+		struct worker *w = &workers[i];
+
+		if (!w->work.pool && !work_join(&w->work, &pool))
+			return;
+		work_expect(&pool);
+		if (!workers_start(i, help)) {
+			work_unexpect(&pool);
 			return;
 		}
 	}
@@ -355,9 +401,8 @@ static COLD void reread(struct worker *w)
 {
 	size_t nwords = (mark.nbytes >> mark.shift) / 64;
 
-	w->has_overflown = false;
 	for (size_t i = 0; i < nwords; i++) {
-		/* relaxed: as in set_bit(). Bits that come are noted as work. */
+		/* relaxed: as in is_set(). Bits that come are noted as work. */
 		uint64_t bits = atomic_load_explicit(&mark.bits[i], memory_order_relaxed);
 
 		for (; bits; bits &= bits - 1) {
@@ -366,31 +411,54 @@ static COLD void reread(struct worker *w)
 
 			if (find(at, &f))
 				read_range(w, f.start, f.start + bytes_to_read(&f));
-			drain(w);
+			drain(w, UINT64_MAX);
 		}
 	}
 }
 
-void mark_drain(void)
+static bool has_overflown(void)
 {
-	drain(&worker);
-	while (worker.has_overflown)
-		reread(&worker);
+	bool has = false;
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		has |= workers[i].has_overflown;
+		workers[i].has_overflown = false;
+	}
+	return has;
 }
 
+void mark_drain(void)
+{
+	struct worker *w = &workers[0];
+
+	if (mark.nworkers == 1) {
+		drain(w, UINT64_MAX);
+	} else if (drain(w, w->counts.nbytes + MARK_ALONE_BYTES)) {
+		work_begin(&pool);
+		start_helpers();
+		drain_together(w);
+		workers_wait();
+	}
+	while (has_overflown())
+		reread(w);
+}
+
+/* A range that is shared out begins and ends at words; what is left of it is read here. */
 void mark_range(uintptr_t from, uintptr_t to)
 {
-	read_range(&worker, from, to);
+	if (to - from > OBLET_BYTES)
+		from = note_pieces(&workers[0], mark.align < WORD ? from : align_up(from, WORD), to);
+	read_range(&workers[0], from, to);
 }
 
 void mark_word(uintptr_t word)
 {
-	see(&worker, word);
+	see(&workers[0], word);
 }
 
 bool mark_block(uintptr_t block)
 {
 	struct found f;
 
-	return find(block, &f) && mark_found(&worker, &f);
+	return find(block, &f) && mark_found(&workers[0], &f);
 }

@@ -1,6 +1,7 @@
 /* mark.h: what is reachable.
  *
- * mark_start(), then mark_range() for each root, mark_drain(), questions, mark_end(). A word is a
+ * mark_start(), then mark_range() for each root, mark_drain(), questions, mark_end(), all by one
+ * thread, which others help when there is much to do (mark_set_workers()). A word is a
  * pointer if it is an address inside an allocated block's slot, also with its upper 16 bits cleared
  * (tagged). The end of a block is inside too, because the modes that scan ask for a byte more than
  * the program does.
@@ -8,8 +9,8 @@
  * Mark bits lie outside the heap, one for each granule. Memory comes from the kernel: neither
  * mark_start() nor anything after it takes a lock or allocates from the heap.
  *
- * The world is stopped, or there is one thread. One worker; what it shares with others-to-come is
- * the mark bits (atomic) and the list of full work buffers.
+ * The world is stopped, or there is one thread. Which blocks are marked does not depend on the number
+ * of workers.
  */
 #ifndef SCAN_MARK_H
 #define SCAN_MARK_H
@@ -22,12 +23,20 @@ bool mark_start(void);
 /* At which multiples a pointer may stand: 8 (so at the start), 4 or 1. ctx: stw */
 void mark_set_align(unsigned nbytes);
 
-/* Work may take so many blocks of 64 KiB; what does not fit is found again by reading every marked
- * block once more. For tests. ctx: stw, before mark_start() */
-void mark_limit_work(size_t nblocks);
+/* How many threads may mark, the caller included: 1 (so at the start) to WORKERS_MAX (workers.h,
+ * where workers_wanted() is). The others are started when mark_drain() has read MARK_ALONE_BYTES and
+ * is not done: 70 us a start, where a MiB takes 1 ms. ctx: stw */
+#define MARK_ALONE_BYTES MIB(1)
+void mark_set_workers(unsigned n);
+
+/* Work may take so many bytes; what does not fit is found again by reading every marked block once
+ * more. For tests. ctx: stw, before mark_start() */
+void mark_limit_work(size_t nbytes);
 
 /* Every aligned word of [from, to) that points into an allocated block marks it. A range that is not
- * of the heap; it must be readable. ctx: stw */
+ * of the heap; it must be readable. Up to MARK_NOW_BYTES are read at once, so that the range may be a
+ * copy; what is larger is read by mark_drain() in part. ctx: stw */
+#define MARK_NOW_BYTES KIB(128)
 void mark_range(uintptr_t from, uintptr_t to);
 
 /* The same for a single word, aligned or not: what a pointer held elsewhere leads to. ctx: stw */
@@ -44,13 +53,10 @@ bool mark_block(uintptr_t block);
 /* The allocated block around `p`: its start; 0 if there is none. ctx: stw */
 uintptr_t mark_find(uintptr_t p);
 
-/* How many bytes of an allocated block are read; NULL (so at the start): the whole slot. What lies
- * behind the program's bytes is not the program's. ctx: stw, before mark_range() */
+/* How many bytes of an allocated block are read, a multiple of 8; NULL (so at the start): the whole
+ * slot. What lies behind the program's bytes is not the program's. Called by all workers. ctx: stw,
+ * before mark_range() */
 void mark_measure_with(size_t (*nbytes)(uintptr_t block, size_t slot_bytes));
-
-/* From now on `fn` is told each time a word points to a block that was marked already; NULL: no
- * longer. So can heads of leaked structures be told from what they lead to. ctx: stw */
-void mark_tell_again(void (*fn)(uintptr_t block, void *arg), void *arg);
 
 struct mark_counts {
 	uint64_t nblocks;                       /* marked */

@@ -58,6 +58,8 @@ extern int _dl_find_object(void *p, struct dl_find_object *found) __attribute__(
 
 bool modules_start(void)
 {
+	if (modules.table)
+		return true;
 	modules.names = os_map(NAMES_BYTES);
 	modules.table = os_map(align_up(MODULES_MAX * sizeof *modules.table, OS_PAGE_BYTES));
 	if (!modules.names)

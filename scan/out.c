@@ -1,26 +1,18 @@
 /* out.c: a buffered writer for reports.
  *
- * Reached from leaks_report.c. By syscall(2): write() is a cancellation point.
+ * Reached from leaks_report.c.
  */
 #include "scan/out.h"
 
 #include "core/report.h"
+#include "core/sigmask.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 void out_flush(struct out *o)
 {
-	for (size_t done = 0; done < o->len && !o->has_failed;) {
-		long n = syscall(SYS_write, o->fd, o->buf + done, o->len - done);
-
-		if (n > 0)
-			done += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			o->has_failed = true;
-	}
+	if (!o->has_failed)
+		o->has_failed = !sigmask_write(o->fd, o->buf, o->len);
 	o->len = 0;
 }
 
@@ -49,6 +41,14 @@ void out_dec(struct out *o, uint64_t n)
 	struct text t = { 0 };
 
 	text_dec(&t, n);
+	out_bytes(o, t.buf, t.len);
+}
+
+void out_dec_width(struct out *o, uint64_t n, unsigned width)
+{
+	struct text t = { 0 };
+
+	text_dec_width(&t, n, width);
 	out_bytes(o, t.buf, t.len);
 }
 

@@ -15,6 +15,7 @@ struct out {
 void out_bytes(struct out *o, const char *s, size_t nbytes);
 void out_str(struct out *o, const char *s);
 void out_dec(struct out *o, uint64_t n);
+void out_dec_width(struct out *o, uint64_t n, unsigned width);
 void out_hex(struct out *o, uint64_t n);
 void out_flush(struct out *o);
 

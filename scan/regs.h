@@ -13,6 +13,13 @@ void regs_save(uintptr_t saved[REGS_NSAVED]);
  * ctx: any, signal */
 uintptr_t regs_stack_pointer(const void *context);
 
+/* Had the thread just come back from a system call? Then `result` is what that gave. No: it was
+ * somewhere else, or the kernel is going to restart the call. ctx: any, signal */
+bool regs_is_after_call(const void *context, long *result);
+
+/* Signals that are blocked again when the handler returns: bit n - 1 is signal n. ctx: any, signal */
+uint64_t regs_blocked(const void *context);
+
 /* Bytes below the stack pointer that a function may use. ctx: any */
 size_t regs_red_zone(void);
 
@@ -42,5 +49,13 @@ long regs_syscall(long number, long a, long b, long c, long d);
 /* Does libc's record of a thread stand at `at`? Its first words are `word`. ctx: any */
 #define REGS_RECORD_WORDS 3
 bool regs_is_thread_record(uintptr_t at, const uintptr_t word[REGS_RECORD_WORDS]);
+
+/* Relocations that lead to a function of another module. ctx: any */
+enum regs_import {
+	REGS_IMPORT_NONE,
+	REGS_IMPORT_ADDRESS,                    /* the word is the function's address */
+	REGS_IMPORT_CALL,                       /* or leads to the loader until the first call */
+};
+enum regs_import regs_import(uint32_t relocation_type);
 
 #endif

@@ -2,6 +2,7 @@
  * interrupted ThreadSanitizer. */
 #include "scan/regs.h"
 
+#include <elf.h>
 #include <ucontext.h>
 
 const struct regs_dwarf regs_dwarf = { .frame = 6, .stack = 7, .back = 16 };
@@ -26,6 +27,22 @@ uintptr_t regs_stack_pointer(const void *context)
 	return (uintptr_t)c->uc_mcontext.gregs[REG_RSP];
 }
 
+/* The instruction leaves its successor's address in rcx. */
+__attribute__((no_sanitize("thread"))) bool regs_is_after_call(const void *context, long *result)
+{
+	const ucontext_t *c = context;
+
+	*result = c->uc_mcontext.gregs[REG_RAX];
+	return c->uc_mcontext.gregs[REG_RCX] == c->uc_mcontext.gregs[REG_RIP];
+}
+
+__attribute__((no_sanitize("thread"))) uint64_t regs_blocked(const void *context)
+{
+	const ucontext_t *c = context;
+
+	return c->uc_sigmask.__val[0];
+}
+
 size_t regs_red_zone(void)
 {
 	return 128;
@@ -48,4 +65,13 @@ __attribute__((no_sanitize("thread"))) long regs_syscall(long number, long a, lo
 bool regs_is_thread_record(uintptr_t at, const uintptr_t word[REGS_RECORD_WORDS])
 {
 	return word[0] == at && word[2] == at;
+}
+
+enum regs_import regs_import(uint32_t relocation_type)
+{
+	if (relocation_type == R_X86_64_JUMP_SLOT)
+		return REGS_IMPORT_CALL;
+	if (relocation_type == R_X86_64_GLOB_DAT || relocation_type == R_X86_64_64)
+		return REGS_IMPORT_ADDRESS;
+	return REGS_IMPORT_NONE;
 }

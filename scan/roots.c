@@ -150,6 +150,17 @@ static void collect_ours(struct ranges *r)
 		exclude(n->from, n->to, r);
 }
 
+/* The list itself, which names the heap's own base; it may move when this is added. */
+static void exclude_list(struct ranges *r)
+{
+	const struct range *before;
+
+	do {
+		before = r->range;
+		exclude((uintptr_t)r->range, (uintptr_t)(r->range + r->room), r);
+	} while (r->range != before);
+}
+
 static bool begins_with(const char *text, const char *head)
 {
 	return strncmp(text, head, strlen(head)) == 0;
@@ -219,6 +230,7 @@ bool roots_visit(scan_range_fn *fn, void *arg)
 	collect_ours(&no_roots);
 	scan_threads_visit(fn, arg);
 	scan_threads_visit_dead(exclude, &no_roots);
+	exclude_list(&no_roots);
 	ranges_sort(&no_roots);
 	show_added(&v);
 	kernel_visit(fn, arg);

@@ -17,9 +17,16 @@
 
 #define FILE_BYTES MIB(1)
 #define PREFIX "leak:"
+#define PATTERNS_MAX (FILE_BYTES / sizeof PREFIX)
 
-static struct scratch memory;
-static size_t file_len;
+struct pattern {
+	const char *text;                       /* behind the prefix */
+	struct leaks_sum sum;                   /* it suppressed */
+};
+
+static struct scratch memory, pattern_memory;
+static struct pattern *patterns;
+static uint32_t npatterns;
 
 static void complain(const char *path, const char *what, const char *line)
 {
@@ -46,42 +53,60 @@ static char *cut(char *line)
 	return next;
 }
 
-static void check_lines(const char *path, char *text)
+static void take_line(const char *path, const char *line)
 {
-	while (*text) {
-		char *line = text;
+	if (!*line || *line == '#')
+		return;
+	if (strncmp(line, PREFIX, sizeof PREFIX - 1) != 0 || !line[sizeof PREFIX - 1])
+		complain(path, "not understood, ignored: ", line);
+	else if (npatterns < PATTERNS_MAX)
+		patterns[npatterns++].text = line + sizeof PREFIX - 1;
+}
 
-		text = cut(line);
-		if (*line && *line != '#' && strncmp(line, PREFIX, sizeof PREFIX - 1) != 0)
-			complain(path, "not understood, ignored: ", line);
-	}
+/* The file, ended by a zero; false: that was said. */
+static bool read_file(const char *path, char *text)
+{
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	size_t len = 0;
+	long n = -1;
+
+	while (fd >= 0 && len < FILE_BYTES - 1
+	       && (n = syscall(SYS_read, fd, text + len, FILE_BYTES - 1 - len)) > 0)
+		len += (size_t)n;
+	if (n < 0)
+		complain(path, "can't be read; nothing is suppressed", "");
+	else if (len == FILE_BYTES - 1)
+		complain(path, "longer than 1 MiB, the rest is ignored", "");
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	return n >= 0;
 }
 
 void suppress_read(const char *path)
 {
 	char *text = scratch_take(&memory, FILE_BYTES);
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	long n;
 
-	file_len = 0;
-	if (fd < 0 || !text) {
-		complain(path, "can't be read; nothing is suppressed", "");
-	} else {
-		while (file_len < FILE_BYTES - 1
-		       && (n = syscall(SYS_read, fd, text + file_len, FILE_BYTES - 1 - file_len)) > 0)
-			file_len += (size_t)n;
-		if (file_len == FILE_BYTES - 1)
-			complain(path, "longer than 1 MiB, the rest is ignored", "");
-		check_lines(path, text);
+	npatterns = 0;
+	patterns = scratch_take(&pattern_memory, PATTERNS_MAX * sizeof *patterns);
+	if (!text || !patterns) {
+		complain(path, "no memory; nothing is suppressed", "");
+		return;
 	}
-	if (fd >= 0)
-		syscall(SYS_close, fd);
+	if (!read_file(path, text))
+		return;
+	while (*text) {
+		char *line = text + strspn(text, " \t");
+
+		text = cut(line);
+		take_line(path, line);
+	}
 }
 
 void suppress_drop(void)
 {
-	file_len = 0;
+	npatterns = 0;
 	scratch_drop(&memory);
+	scratch_drop(&pattern_memory);
 }
 
 /* Does `pattern`, in which * is any text, match from the start of `name`? To the end of `name`, if
@@ -123,23 +148,14 @@ static bool matches(const char *pattern, const char *name)
 	return false;
 }
 
-static bool is_matched(const struct symbol *s)
+static bool is_matched(const char *pattern, const struct symbol *s)
 {
-	const char *text = memory.p;
-
-	for (size_t at = 0; at < file_len; at += strlen(text + at) + 1) {
-		const char *pattern = text + at + sizeof PREFIX - 1;
-
-		if (strncmp(text + at, PREFIX, sizeof PREFIX - 1) != 0)
-			continue;
-		if (matches(pattern, s->function) || matches(pattern, s->file)
-		    || matches(pattern, s->module))
-			return true;
-	}
-	return false;
+	return matches(pattern, s->function) || matches(pattern, s->file)
+	       || matches(pattern, s->module);
 }
 
-bool suppress_stack(uint32_t stack)
+/* Frame 0, the function of the malloc family, does not count. */
+static bool is_stack_matched(const char *pattern, uint32_t stack)
 {
 	const uintptr_t *pcs;
 	unsigned npcs = stacks_get(stack, &pcs);
@@ -149,9 +165,29 @@ bool suppress_stack(uint32_t stack)
 		unsigned n = symbols_get(pcs[i], &frames);
 
 		for (unsigned f = 0; f < n; f++) {
-			if (is_matched(&frames[f]))
+			if (is_matched(pattern, &frames[f]))
 				return true;
 		}
 	}
 	return false;
+}
+
+bool suppress_entry(const struct leaks_entry *e)
+{
+	for (uint32_t i = 0; i < npatterns; i++) {
+		if (!is_stack_matched(patterns[i].text, e->stack))
+			continue;
+		sum_add(&patterns[i].sum, e->sum.nbytes, e->sum.nblocks);
+		return true;
+	}
+	return false;
+}
+
+void suppress_visit(void (*fn)(const char *pattern, const struct leaks_sum *sum, void *arg),
+                    void *arg)
+{
+	for (uint32_t i = 0; i < npatterns; i++) {
+		if (patterns[i].sum.nblocks)
+			fn(patterns[i].text, &patterns[i].sum, arg);
+	}
 }

@@ -22,6 +22,7 @@
 #include "core/meta.h"
 #include "core/os.h"
 #include "core/sigmask.h"
+#include "scan/cuts.h"
 #include "scan/maps.h"
 #include "scan/peek.h"
 #include "scan/regs.h"
@@ -60,7 +61,6 @@ struct task {
 
 	/* LOCK_WORLD. */
 	bool is_gone;
-	bool is_shown;                          /* its stack has bounds, and holds its stack pointer */
 };
 
 struct task_chunk {
@@ -81,6 +81,9 @@ struct scan_thread {
 	void *arg;
 	uintptr_t base, limit;
 	uintptr_t libc_record;                  /* pthread_self() */
+
+	/* LOCK_WORLD. */
+	bool is_in_use;                         /* the live part was shown, in this visit */
 };
 
 static struct {
@@ -146,17 +149,8 @@ NO_TSAN static struct task *find_task(int tid)
 	return t;
 }
 
-/* ctx: signal, on any stack; errno and thread-locals may be another thread's */
-NO_TSAN static void stop_here(int signo, siginfo_t *info, void *context)
+NO_TSAN static void wait_for_resume(struct task *t, uint32_t generation, const void *context)
 {
-	/* acquire: pairs with the release in begin_stop(). */
-	uint32_t generation = atomic_load_explicit(&world.generation, memory_order_acquire);
-	struct task *t = generation & 1 ? find_task((int)regs_syscall(SYS_gettid, 0, 0, 0, 0)) : NULL;
-
-	(void)signo, (void)info;
-	/* relaxed: its own word. */
-	if (!t || atomic_load_explicit(&t->answered, memory_order_relaxed) == generation)
-		return;                         /* late, or not ours */
 	t->context = context;
 	/* release, both: the context, and all that this thread did. Pairs with the acquire in
 	 * has_answered() and await_answers(). */
@@ -169,6 +163,21 @@ NO_TSAN static void stop_here(int signo, siginfo_t *info, void *context)
 	/* acquire: what was done meanwhile. Pairs with the release in scan_resume(). */
 	while (atomic_load_explicit(&world.generation, memory_order_acquire) == generation)
 		futex_wait(&world.generation, generation, NULL);
+}
+
+/* ctx: signal, on any stack; errno and thread-locals may be another thread's */
+NO_TSAN static void stop_here(int signo, siginfo_t *info, void *context)
+{
+	/* acquire: pairs with the release in begin_stop(). */
+	uint32_t generation = atomic_load_explicit(&world.generation, memory_order_acquire);
+	int tid = (int)regs_syscall(SYS_gettid, 0, 0, 0, 0);
+	struct task *t = generation & 1 ? find_task(tid) : NULL;
+
+	(void)info;
+	/* Else it is late, or not ours. relaxed: its own word. */
+	if (t && atomic_load_explicit(&t->answered, memory_order_relaxed) != generation)
+		wait_for_resume(t, generation, context);
+	cuts_note(tid, signo, context);
 }
 
 /* A fresh record in the chunks; NULL: no memory. */
@@ -197,7 +206,7 @@ static struct task *know_task(int tid)
 	if (!t)
 		return NULL;
 	t->context = NULL;
-	t->is_gone = t->is_shown = false;
+	t->is_gone = false;
 	/* relaxed: LOCK_WORLD is held, and the release below publishes them. */
 	atomic_store_explicit(&t->tid, tid, memory_order_relaxed);
 	atomic_store_explicit(&t->answered, 0, memory_order_relaxed);
@@ -376,7 +385,9 @@ static bool install(void)
 	struct sigaction action = { .sa_sigaction = stop_here,
 	                            .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
 
-	sigfillset(&action.sa_mask);
+	/* libc's own two signals as well, which sigfillset() leaves out: a thread that is cancelled
+	 * does not unwind its stack while the world is stopped. */
+	memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
 	return !__sigaction(scan_threads_signal(), &action, NULL);
 }
 
@@ -572,6 +583,7 @@ bool scan_threads_start(void)
 		return true;
 	if (!know_main() || !install())
 		return false;
+	cuts_start();
 	/* relaxed: there is one thread. */
 	atomic_store_explicit(&world.is_on, true, memory_order_relaxed);
 	return true;
@@ -582,13 +594,24 @@ static bool holds(const struct scan_thread *t, uintptr_t sp)
 	return sp >= t->base && sp < t->limit;
 }
 
-/* The record of a task by the stack it is on: thread ids are used again. */
-static const struct scan_thread *record_of(int tid, uintptr_t sp)
+/* Does libc's record of a thread still stand in the stack? Else the addresses may be anyone's by now. */
+static bool is_libcs(const struct scan_thread *t)
 {
-	for (const struct scan_thread *t = first_record(); t; t = t->next) {
+	uintptr_t word[REGS_RECORD_WORDS];
+
+	return holds(t, t->libc_record)
+	       && peek(word, t->libc_record, sizeof word) == sizeof word
+	       && regs_is_thread_record(t->libc_record, word);
+}
+
+/* The record of a task by the stack it is on: thread ids are used again, and so is the stack of a
+ * thread that ended, before the next one tells that it has begun. */
+static struct scan_thread *record_of(int tid, uintptr_t sp)
+{
+	for (struct scan_thread *t = first_record(); t; t = t->next) {
 		/* relaxed: the world is stopped. */
-		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_BEGUN
-		    && atomic_load_explicit(&t->tid, memory_order_relaxed) == tid && holds(t, sp))
+		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_BEGUN && holds(t, sp)
+		    && (atomic_load_explicit(&t->tid, memory_order_relaxed) == tid || is_libcs(t)))
 			return t;
 	}
 	return NULL;
@@ -619,11 +642,12 @@ static void show_task(struct task *t, const struct visit *v)
 		return;
 
 	uintptr_t sp = regs_stack_pointer(t->context);
-	const struct scan_thread *record = record_of(tid, sp);
+	struct scan_thread *record = record_of(tid, sp);
 
 	v->fn(context, context + sizeof *t->context, "registers", v->arg);
 	show_altstack(&t->context->uc_stack, context, v);
-	t->is_shown = record;
+	if (record)
+		record->is_in_use = true;
 	if (record && holds(record, context) && context < sp)
 		v->fn(context, record->limit, "stack", v->arg);
 	else if (record)
@@ -632,7 +656,7 @@ static void show_task(struct task *t, const struct visit *v)
 
 static void show_self(const struct visit *v)
 {
-	const struct scan_thread *record = record_of(world.self, world.self_frame);
+	struct scan_thread *record = record_of(world.self, world.self_frame);
 	uintptr_t registers = (uintptr_t)world.self_registers;
 	stack_t alt;
 
@@ -641,8 +665,10 @@ static void show_self(const struct visit *v)
 		v->fn((uintptr_t)&alt, (uintptr_t)(&alt + 1), "registers", v->arg);
 		show_altstack(&alt, world.self_frame, v);
 	}
-	if (record)
-		v->fn(world.self_frame, record->limit, "stack", v->arg);
+	if (!record)
+		return;
+	record->is_in_use = true;
+	v->fn(world.self_frame, record->limit, "stack", v->arg);
 }
 
 /* visit_tasks() for functions that need an argument. */
@@ -663,6 +689,7 @@ void scan_threads_visit(scan_range_fn *fn, void *arg)
 	for (struct scan_thread *t = first_record(); t; t = t->next) {
 		uintptr_t argument = (uintptr_t)&t->arg;
 
+		t->is_in_use = false;
 		/* relaxed: the world is stopped. */
 		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_PLANNED)
 			fn(argument, argument + sizeof t->arg, "thread argument", arg);
@@ -671,33 +698,19 @@ void scan_threads_visit(scan_range_fn *fn, void *arg)
 	show_tasks(&v);
 }
 
-/* Is the thread one that scan_threads_visit() showed the stack of? */
-static bool was_shown(const struct scan_thread *t)
-{
-	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);  /* the world is stopped */
-	const struct task *task = find_task(tid);
-
-	if (tid == world.self)
-		return holds(t, world.self_frame);
-	return task && task->is_shown && holds(t, regs_stack_pointer(task->context));
-}
-
 /* libc keeps the stack for the next thread, with the record of the last one at its end, which holds
- * what libc still needs: the result until it is joined, dynamic TLS until it is used again. If the
- * record is not there, the addresses may be anyone's by now. The first thread's record is elsewhere,
- * and its stack stays. */
+ * what libc still needs: the result until it is joined, dynamic TLS until it is used again. The first
+ * thread's record is elsewhere, and its stack stays. */
 static bool has_ended(const struct scan_thread *t)
 {
 	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);  /* the world is stopped */
 	const struct task *task = find_task(tid);
-	uintptr_t word[REGS_RECORD_WORDS];
 
 	if (tid == world.self || (task && !task->is_gone))
 		return false;
 	if (!holds(t, t->libc_record))
 		return tid == world.pid && task;
-	return peek(word, t->libc_record, sizeof word) == sizeof word
-	       && regs_is_thread_record(t->libc_record, word);
+	return is_libcs(t);
 }
 
 void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg), void *arg)
@@ -706,7 +719,7 @@ void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg)
 		/* relaxed: the world is stopped. */
 		if (atomic_load_explicit(&t->state, memory_order_relaxed) != RECORD_BEGUN)
 			continue;
-		if (was_shown(t))
+		if (t->is_in_use)
 			fn(t->base, t->limit, arg);
 		else if (has_ended(t))
 			fn(t->base, holds(t, t->libc_record) ? t->libc_record : t->limit, arg);

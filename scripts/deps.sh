@@ -10,7 +10,7 @@ needed=(
 	gcc=gcc g++=g++ make=make libc6-dev binutils=readelf python3=python3  # build, scripts
 	libcriterion-dev                                                      # tests/unit, tests/prop
 	git=git perl=perl gawk=gawk sqlite3=sqlite3 nodejs=node xz-utils=xz   # tests/programs
-	redis-server=redis-server redis-tools=redis-benchmark
+	redis-server=redis-server redis-tools=redis-benchmark nginx-light=/usr/sbin/nginx jq=jq
 	valgrind=valgrind gdb=gdb procps=ps util-linux=setarch                # tests/process, a failure
 	libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4                      # bench
 	gnuplot-nox=gnuplot time=/usr/bin/time elfutils=eu-addr2line
@@ -49,8 +49,8 @@ if [ "$(id -u)" != 0 ]; then
 	"${as_root[@]}" true 2>/dev/null || fail "missing, and sudo refuses: ${wanted[*]}"
 fi
 
-# redis-server's package starts a service where there is something to start it; we want the
-# program only. policy-rc.d is Debian's way to forbid that; one that is there already stays.
+# The packages of redis-server and nginx start a service where there is something to start it; we
+# want the programs only. policy-rc.d is Debian's way to forbid that; one that is there already stays.
 policy=/usr/sbin/policy-rc.d
 log=$(mktemp)
 own_policy=false
@@ -85,9 +85,11 @@ for package in "${wanted[@]}"; do
 done
 [ ${#known[@]} -eq 0 ] || apt install -y --no-install-recommends "${known[@]}" || true
 # Nor at the next boot.
-if [[ " ${known[*]} " == *" redis-server "* ]] && command -v update-rc.d >/dev/null; then
-	"${as_root[@]}" update-rc.d redis-server disable >/dev/null 2>&1 || true
-fi
+for service in redis-server nginx; do
+	if [[ " ${known[*]} " == *" $service"* ]] && command -v update-rc.d >/dev/null; then
+		"${as_root[@]}" update-rc.d "$service" disable >/dev/null 2>&1 || true
+	fi
+done
 
 mapfile -t still < <(missing)
 [ ${#still[@]} -eq 0 ] && exit 0

@@ -19,6 +19,7 @@
 #include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/large.h"
+#include "core/magazine.h"
 #include "core/scavenge.h"
 #include "core/sigmask.h"
 #include "core/spanset.h"

@@ -8,6 +8,7 @@ import argparse
 import errno
 import os
 import re
+import signal
 import stat
 import tempfile
 
@@ -17,30 +18,39 @@ from program import Refused
 
 USAGE = "spangc leaks [options] -- APP [ARG ...]"
 DESCRIPTION = """\
-Runs APP with libspangc.so in mode leaks: when it ends, by itself or by SIGTERM, SIGINT or SIGHUP,
-every block that nothing points to any more is reported, with the stack that allocated it. Nothing
-need be compiled for that. APP takes this process's place: its streams and signals are its own.
+Runs APP with libspangc.so in mode leaks: when it ends, by itself or by a deadly signal that it does
+not handle, every block that nothing points to any more is reported, with the stack that allocated
+it. Nothing need be compiled for that. APP takes this process's place: its streams and signals are
+its own.
 """
 MORE = """\
 the report: a block is direct if no lost block points to it, or if it is the head of a lost cycle;
 indirect, if only lost blocks lead to it. Blocks of one stack are one entry, the largest first. If
-nothing is lost, text says nothing. Each process that APP forks writes a report of its own.
+nothing is lost, text says nothing. Processes that APP starts report as well, each its own.
 
 FILE of --output may contain %p (pid), %e (program) and %n (number of the report: each gets a new
-file). Without %n, all reports of the run stand in it, one after the other. It is made anew, with
-mode 0600, and it may not be a symbolic link.
+file). Without any of these it is made anew, and all reports of the run stand in it, one after the
+other: with programs that start others say %p. It has mode 0600 and may not be a symbolic link.
 
 suppressions: lines `leak:PATTERN`, as LeakSanitizer's: PATTERN is looked for in function, file and
 module of each frame; * stands for anything, ^ and $ for the ends. # begins a comment.
 
 other SPANGC_ variables of the environment hold (spangc help knobs).
 
-exit status: APP's own; with --error-exitcode N it is N if there are leaks and APP's is 0. 126 APP
-can't be run with a library (static, setuid), 127 no such program, or no library; 2 usage.
+exit status: APP's own; with --error-exitcode N it is N if there are leaks and APP's is 0, and so is
+that of each process APP starts (sort and gcc, for two, do lose memory). 126 APP can't be run with a
+library (static, setuid), 127 no such program, or no library; 2 usage.
+
+examples: spangc leaks -- ./app ARGS
+          spangc leaks --error-exitcode 9 --suppressions known.txt -- ./tests
+          spangc leaks --every 1m --output /tmp/leaks.%p.%n --format json -- ./server
 """
 REPORT_PATH_LETTERS = "pen%"
 TIME = re.compile(r"0|\d+(ms|s|m)")
 SIZE = re.compile(r"\d+[KMG]?")
+BINARY_FORMATS = ("pprof",)
+DEADLY_SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL,
+                  signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT)
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,15 +58,28 @@ class Parser(argparse.ArgumentParser):
         raise Refused(2, f"{message} (spangc leaks --help)")
 
 
+def format_words():
+    """For the help text, which must come whatever the library knows."""
+    try:
+        first, *others = knobs.words("SPANGC_REPORT_FORMAT")
+    except StopIteration:
+        return "text"
+    return ", ".join([first + " (default)"] + others)
+
+
 def parser():
     p = Parser(prog="spangc leaks", usage=USAGE, description=DESCRIPTION, epilog=MORE,
                allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--format", metavar="F", help="of the report: text (default), json, folded")
+    p.add_argument("--format", metavar="F", help="of the report: " + format_words())
     p.add_argument("--output", metavar="FILE", help="the report goes there, not to standard error")
     p.add_argument("--suppressions", metavar="FILE", help="leaks not to be reported, only counted")
     p.add_argument("--stacks", metavar="all|SIZE",
                    help="allocation stacks: of every block (default), or a sample every SIZE bytes")
+    p.add_argument("--depth", metavar="N", help="frames kept of a stack")
     p.add_argument("--every", metavar="T", help="also a report this often, such as 10s")
+    p.add_argument("--signal", metavar="SIG", help="also a report when APP gets this signal")
+    p.add_argument("--control", action="store_const", const="on",
+                   help="let `spangc ctl PID` ask APP for reports")
     p.add_argument("--error-exitcode", metavar="N", help="exit status if there are leaks")
     p.add_argument("--library", metavar="PATH", help="another libspangc.so")
     p.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -114,6 +137,31 @@ def exitcode_value(text):
     if not re.fullmatch(r"\d{1,3}", text) or int(text) > 255:
         raise Refused(2, f"--error-exitcode: {text!r} is no exit status: 0 to 255")
     return str(int(text))
+
+
+def depth_value(text):
+    lowest, highest = map(int, knobs.words("SPANGC_STACK_DEPTH")[1].split("-"))
+    if not re.fullmatch(r"\d{1,6}", text) or not lowest <= int(text) <= highest:
+        raise Refused(2, f"--depth: {text!r} is no number of frames: {lowest} to {highest}")
+    return str(int(text))
+
+
+def signal_value(text):
+    """A name with or without SIG, or a number, of a signal that APP could live with."""
+    known_words("--signal", "SPANGC_REPORT_SIGNAL")
+    name = text.upper() if text.upper().startswith("SIG") else "SIG" + text.upper()
+    try:
+        number = int(text) if text.isdecimal() else signal.Signals[name].value
+    except KeyError:
+        raise Refused(2, f"--signal: no signal {text!r}, such as USR2") from None
+    if number in DEADLY_SIGNALS or number not in signal.valid_signals():
+        raise Refused(2, f"--signal: {text!r} can't ask for a report, as USR2 could")
+    return str(number)
+
+
+def control_value(text):
+    known_words("--control", "SPANGC_CONTROL")
+    return text
 
 
 def suppressions_value(path):
@@ -175,7 +223,10 @@ VALUES = {                              # option: (variable, from its text to th
     "format": ("SPANGC_REPORT_FORMAT", format_value),
     "suppressions": ("SPANGC_SUPPRESSIONS", suppressions_value),
     "stacks": ("SPANGC_STACKS", stacks_value),
+    "depth": ("SPANGC_STACK_DEPTH", depth_value),
     "every": ("SPANGC_REPORT_EVERY", every_value),
+    "signal": ("SPANGC_REPORT_SIGNAL", signal_value),
+    "control": ("SPANGC_CONTROL", control_value),
     "error_exitcode": ("SPANGC_EXITCODE", exitcode_value),
     "output": ("SPANGC_REPORT", output_value),          # last: it makes a file
 }
@@ -183,6 +234,8 @@ VALUES = {                              # option: (variable, from its text to th
 
 def settings(options):
     known_words("spangc leaks", "SPANGC_REPORT_FORMAT")
+    if options.format in BINARY_FORMATS and not options.output:
+        raise Refused(2, f"--format {options.format} is not for a terminal: --output FILE is wanted")
     changes = {"SPANGC_MODE": "leaks"}
     for option, (variable, value_of) in VALUES.items():
         text = getattr(options, option)

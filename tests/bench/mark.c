@@ -31,6 +31,7 @@ static struct node **block;                     /* in the order of their allocat
 static uint32_t *order;
 static size_t nblocks;
 static void *root;
+static unsigned nworkers = 1;
 static uint64_t rng = 88172645463325252u;
 
 static uint64_t next_random(void)
@@ -105,6 +106,7 @@ static void measure(const char *name, const char *pages, size_t expected)
 	struct mark_counts counts = { 0 };
 
 	for (unsigned round = 0; round < NROUNDS; round++) {
+		mark_set_workers(nworkers);
 		check(mark_start());
 		mark_word((uintptr_t)block[0]);         /* the bits' first pages are there */
 		started = seconds();
@@ -126,6 +128,8 @@ int main(int argc, char **argv)
 	size_t nbytes = MIB(argc > 1 ? strtoull(argv[1], NULL, 0) : 256);
 	const char *pages = argc > 2 ? argv[2] : "4KiB";
 
+	if (argc > 3)
+		nworkers = (unsigned)atoi(argv[3]);
 	if (argc <= 2) {                        /* the heap's pages are of one kind in a process */
 		char command[4096];
 

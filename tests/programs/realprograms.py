@@ -7,6 +7,7 @@ environment, and is started through a launcher: the list of words in front of it
 command line that puts the library in place.
 """
 
+import json
 import os
 import random
 import shutil
@@ -42,10 +43,11 @@ class Program:
     checks    commands run in its directory afterwards, without the library: what they
               print is compared too
     setup     called with (inputs, run_dir) before each run, not measured
+    leaky     executables among its processes that do lose memory (tests/programs/judged)
     """
 
     def __init__(self, name, argv, stdin=None, env=(), clock="cpu", outputs=(), checks=(),
-                 setup=None, in_bench=True):
+                 setup=None, in_bench=True, leaky=()):
         self.name = name
         self.argv = argv
         self.stdin = stdin
@@ -55,6 +57,7 @@ class Program:
         self.checks = checks
         self.setup = setup
         self.in_bench = in_bench
+        self.leaky = leaky
 
     def missing(self):
         """The first program that is not installed here, or None."""
@@ -130,7 +133,7 @@ class Redis:
     name = "redis"
     clock = "cpu"
     env = {}
-    outputs = checks = ()
+    outputs = checks = leaky = ()
     in_bench = True
     requests = 30000
 
@@ -253,6 +256,26 @@ for i in range(80000):
     if len(lines) > 20000:
         lines = lines[10000:]
 print(len("\n".join(sorted(lines))), hash(tuple(lines[:5])) == hash(tuple(lines[:5])))
+'''
+
+MODULES_SCRIPT = r'''
+import asyncio, bz2, ctypes, decimal, hashlib, lzma, os, sqlite3, ssl, subprocess, threading, zlib
+import concurrent.futures as futures, xml.etree.ElementTree as tree
+print(subprocess.check_output(["echo", "from a child"]))
+with futures.ThreadPoolExecutor(4) as pool:
+    print(sum(pool.map(lambda x: x * x, range(1000))))
+base = sqlite3.connect(":memory:")
+base.execute("create table t(a)")
+base.executemany("insert into t values(?)", [(i,) for i in range(3000)])
+print(base.execute("select sum(a), count(distinct a % 7) from t").fetchone())
+ssl.create_default_context()
+async def wait():
+    return await asyncio.gather(*[asyncio.sleep(0.001, i) for i in range(50)])
+print(sum(asyncio.run(wait())))
+text = b"text" * 30000
+print([len(m.decompress(m.compress(text))) for m in (bz2, lzma, zlib)])
+print(hashlib.sha256(text).hexdigest(), tree.fromstring("<a><b/></a>")[0].tag, decimal.Decimal(2).sqrt())
+print(ctypes.CDLL(None).strlen(b"four"), threading.active_count())
 '''
 
 PERL_SCRIPT = r'''
@@ -444,6 +467,8 @@ def write_git_stream(f):
 
 WRITERS = {
     "script.py": lambda f: f.write(PYTHON_SCRIPT),
+    "modules.py": lambda f: f.write(MODULES_SCRIPT),
+    "data.json": lambda f: json.dump([{"id": i, "tags": ["t%d" % (i % 7)]} for i in range(8000)], f),
     "script.pl": lambda f: f.write(PERL_SCRIPT),
     "script.sql": lambda f: f.write(SQL_SCRIPT),
     "script.js": lambda f: f.write(NODE_SCRIPT),
@@ -487,26 +512,32 @@ PROGRAMS = [
     Program("python3-malloc", ["/usr/bin/python3", "-S", "{inputs}/script.py"],
             env={"PYTHONMALLOC": "malloc"}),
     Program("gcc", ["gcc", "-O2", "-c", "{inputs}/module.c", "-o", "module.o"],
-            outputs=["module.o"]),
+            outputs=["module.o"], leaky=("gcc", "as")),
     Program("g++", ["g++", "-std=c++17", "-O0", "-c", "{inputs}/templates.cc", "-o", "templates.o"],
-            outputs=["templates.o"]),
-    Program("perl", ["perl", "{inputs}/script.pl"]),
+            outputs=["templates.o"], leaky=("g++", "cc1plus", "as")),
+    Program("perl", ["perl", "{inputs}/script.pl"], leaky=("perl",)),
     Program("git-log", ["git", "-C", "{inputs}/repository", "log", "--all", "--stat", "-p"]),
     # What several threads pack depends on who comes first: one thread.
     Program("git-gc", ["git", "-C", "repository", "-c", "pack.threads=1", "gc", "-q",
                        "--aggressive", "--prune=now"],
-            setup=copy_repository, checks=git_checks("repository")),
+            setup=copy_repository, checks=git_checks("repository"), leaky=("git",)),
     Program("git-clone", ["git", "clone", "-q", "--no-local", "{inputs}/repository", "copy"],
-            checks=git_checks("copy"), in_bench=False),
+            checks=git_checks("copy"), in_bench=False, leaky=("git",)),
     Program("sqlite3", ["sqlite3", "-batch", "database"], stdin="{inputs}/script.sql",
             outputs=["database"]),
     Redis(),
     Program("node", ["node", "{inputs}/script.js"]),
     Program("xz", ["xz", "-T2", "-2", "--block-size=1MiB", "-c", "{inputs}/text.txt"],
             clock="elapsed"),
-    Program("sort", ["sort", "--parallel=2", "-k2", "{inputs}/text.txt"], clock="elapsed"),
+    Program("sort", ["sort", "--parallel=2", "-k2", "{inputs}/text.txt"], clock="elapsed",
+            leaky=("sort",)),
     Program("gawk", ["gawk", "-f", "{inputs}/script.awk", "{inputs}/text.txt"]),
-    Program("bash", ["bash", "{inputs}/script.sh"]),
+    Program("bash", ["bash", "{inputs}/script.sh"], leaky=("sort", "tr")),
+    Program("jq", ["jq", "-c", "[.[] | select(.id % 3 == 0) | .tags | add] | add", "{inputs}/data.json"],
+            in_bench=False),
+    Program("tar", ["tar", "--sort=name", "-c", "-I", "xz -0", "-f", "x.tar.xz", "-C", "{inputs}",
+                    "repository", "script.pl"], checks=[["tar", "-tf", "x.tar.xz"]], in_bench=False),
+    Program("python3-modules", ["/usr/bin/python3", "{inputs}/modules.py"], in_bench=False),
 ]
 
 
@@ -524,6 +555,7 @@ def programs_on(repository):
     return [
         Program("git-log-here", ["git", "-C", repository, "log", "--stat", "-p", commit]),
         Program("git-clone-here", ["git", "clone", "-q", "--no-local", repository, "copy"],
+                leaky=("git",),
                 checks=[["git", "-C", "copy", "fsck", "--strict"],
                         ["git", "-C", "copy", "rev-list", "--objects", commit]]),
     ]

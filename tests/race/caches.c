@@ -50,7 +50,7 @@ static void *line(void *arg)
 static void look(struct cache *k, void *arg)
 {
 	for (class_idx c = 1; c < SIZECLASS_LARGE; c++)
-		*(size_t *)arg += cache_count_slots(k, c);
+		*(size_t *)arg += magazine_count_slots(k, c);
 	spanset_harvest(&k->spans);
 	spanset_verify(&k->spans);
 }

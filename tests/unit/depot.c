@@ -37,7 +37,7 @@ static void drain(unsigned n)
 		cr_assert_eq(memcmp(blocks[i], &i, sizeof i), 0, "block %u", i);
 		cache_free(blocks[i]);
 	}
-	depot_verify(depot(), cache_depot_nbytes);
+	depot_verify(depot(), magazine_depot_nbytes);
 	core_verify();
 }
 
@@ -161,7 +161,7 @@ Test(depot, all_classes_together_have_a_limit, .init = core_start)
 				cache_free(blocks[i]);
 		}
 	}
-	depot_verify(depot(), cache_depot_nbytes);
+	depot_verify(depot(), magazine_depot_nbytes);
 	cr_assert_leq(depot()->nbytes, DEPOT_BYTES);
 	cr_assert_gt(depot()->nbytes, DEPOT_BYTES / 2);
 }
@@ -171,10 +171,10 @@ Test(depot, its_slots_are_counted_and_given_back_when_the_thread_idles, .init = 
 	class_idx c = sizeclass_of(BYTES);
 
 	cycle(4, FEW, BYTES);
-	cr_assert_gt(cache_count_slots(cache_tls.cache, c), FEW / 2);
+	cr_assert_gt(magazine_count_slots(cache_tls.cache, c), FEW / 2);
 	scavenge_all();
 	cr_assert_eq(depot()->nbytes, 0);
-	cr_assert_leq(cache_count_slots(cache_tls.cache, c), 127);
+	cr_assert_leq(magazine_count_slots(cache_tls.cache, c), 127);
 }
 
 /* From now on there is no memory for magazines. */

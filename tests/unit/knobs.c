@@ -1,4 +1,5 @@
 /* knobs.c: every kind of setting, good, bad and at its edges; and what is said about it. */
+#include <signal.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 
@@ -205,10 +206,61 @@ Test(knobs, numbers_have_bounds)
 	expect_refused("SPANGC_SUPPRESSIONS=", "must be none or a path; using none");
 }
 
+Test(knobs, a_number_may_be_left_to_the_library)
+{
+	expect("SPANGC_GC_WORKERS=auto", &knobs.gc_workers, 0);
+	expect("SPANGC_GC_WORKERS=1", &knobs.gc_workers, 1);
+	expect("SPANGC_GC_WORKERS=32", &knobs.gc_workers, 32);
+	knobs = defaults;
+	expect_refused("SPANGC_GC_WORKERS=0", "must be auto or a number in 1-32; using auto");
+	expect_refused("SPANGC_GC_WORKERS=33", "must be auto or a number in 1-32; using auto");
+	expect_refused("SPANGC_STACK_DEPTH=auto", "must be a number in 1-255; using 32");
+}
+
+Test(knobs, signals)
+{
+	static const char *const bad[] = { "", "0", "9", "KILL", "STOP", "SIGSEGV", "11", "32", "33", "65",
+		                           "usr2", "USR", "SIG", "-1", "12x", "SIGSIGUSR2" };
+	const uint64_t *signo = &knobs.report_signal;
+	char setting[100];
+
+	expect("SPANGC_REPORT_SIGNAL=USR2", signo, SIGUSR2);
+	expect("SPANGC_REPORT_SIGNAL=SIGUSR1", signo, SIGUSR1);
+	expect("SPANGC_REPORT_SIGNAL=12", signo, 12);
+	expect("SPANGC_REPORT_SIGNAL=64", signo, 64);
+	expect("SPANGC_REPORT_SIGNAL=HUP", signo, SIGHUP);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		sprintf(setting, "SPANGC_REPORT_SIGNAL=%s", bad[i]);
+		expect_refused(setting, "must be off or a signal like USR2 that is for programs to use; "
+		                        "using off");
+	}
+}
+
+Test(knobs, a_period_may_be_off)
+{
+	expect("SPANGC_REPORT_EVERY=1s", &knobs.report_every_ms, 1000);
+	expect("SPANGC_REPORT_EVERY=off", &knobs.report_every_ms, KNOB_NEVER);
+	expect_refused("SPANGC_REPORT_EVERY=on", "must be a time like 500ms (ms s m), 0, off; using off");
+	expect_refused("SPANGC_REPORT_EVERY=auto",
+	               "must be a time like 500ms (ms s m), 0, off; using off");
+}
+
+Test(knobs, a_socket_is_on_or_an_absolute_path)
+{
+	static const char message[] = "must be off, on or an absolute path, % only in %p %e %%; using off";
+
+	expect("SPANGC_CONTROL=on", &knobs.control, KNOB_CONTROL_ON);
+	cr_assert_eq(read_one("SPANGC_CONTROL=/run/x.%p"), 0);
+	cr_assert_str_eq((const char *)(uintptr_t)knobs.control, "/run/x.%p");
+	expect_refused("SPANGC_CONTROL=x", message);
+	expect_refused("SPANGC_CONTROL=", message);
+	expect_refused("SPANGC_CONTROL=/x.%d", message);
+}
+
 Test(knobs, a_name_to_come_is_not_called_unknown)
 {
 	expect_refused("SPANGC_GC_PERCENT=50", "not built in this version; ignored");
-	expect_refused("SPANGC_CONTROL=on", "not built in this version; ignored");
+	expect_refused("SPANGC_GC_TRACE=1", "not built in this version; ignored");
 }
 
 Test(knobs, an_unknown_name_is_told_with_the_known_ones)
@@ -216,7 +268,7 @@ Test(knobs, an_unknown_name_is_told_with_the_known_ones)
 	const char *message = "no such variable; ignored; there are SPANGC_*: MODE MADVISE "
 	                      "RELEASE_DELAY BACKGROUND MIN_ALIGN MEMORY_LIMIT THP MISUSE STATS "
 	                      "REPORT STACKS STACK_DEPTH SCAN_ALIGN REPORT_FORMAT "
-	                      "SUPPRESSIONS EXITCODE VERIFY";
+	                      "SUPPRESSIONS EXITCODE REPORT_SIGNAL REPORT_EVERY CONTROL GC_WORKERS VERIFY";
 
 	expect_refused("SPANGC_STAT=1", message);
 	expect_refused("SPANGC_STATSX=1", message);

@@ -3,6 +3,7 @@
 #include <criterion/parameterized.h>
 #include <string.h>
 
+#include "core/discard.h"
 #include "tests/core.h"
 
 #define PAGES(n) ((n) * PAGE_BYTES)             /* above 32 they bypass the cache of pages */
@@ -132,11 +133,11 @@ Test(large, clean_pages_are_not_written, .init = core_start)
 	cache_free(p);
 	scavenge_all();
 
-	uint64_t discards = scavenge_counts.ndiscards;
+	uint64_t discards = discard_counts.ndiscards;
 
 	cr_assert_eq(large_calloc(PAGES(100)), p);
 	cr_assert(is_filled(p, 0, PAGES(100)));
-	cr_assert_eq(scavenge_counts.ndiscards, discards);
+	cr_assert_eq(discard_counts.ndiscards, discards);
 }
 
 Test(large, dirty_pages_are_zeroed, .init = core_start)

@@ -1,63 +1,9 @@
-/* pages.c: each edge of the page level: words, chunks, levels, the heap's two ends.
- *
- * Runs are written [first, limit) in pages. Most tests begin with a heap of 4 chunks, all taken,
- * and free what they need, so that every fit is the one that was made.
- */
+/* pages.c: each edge of the page level: words, chunks, levels, the heap's two ends. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "core/pages_summary.h"
-
-#define CHUNK PAGES_CHUNK
-#define HEAP (4 * CHUNK)
-#define BIG (UINT32_C(3) << 20)                 /* more than two entries of the root */
-
-static struct pages p;
-static struct pages_mix mix;
-static struct pages_cache cache;
-
-static void *zeroed(size_t nbytes)
-{
-	nbytes = align_up(nbytes, CACHE_LINE);
-	return memset(aligned_alloc(CACHE_LINE, nbytes), 0, nbytes);
-}
-
-static void empty_of(page_idx capacity)
-{
-	pages_init(&p, zeroed((capacity / CHUNK + 1) * pages_chunk_bytes()),
-	           zeroed(pages_summary_bytes(capacity)), capacity);
-}
-
-static void full_of(page_idx npages)
-{
-	empty_of(npages);
-	pages_grow(&p, npages);
-	cr_assert_eq(pages_alloc(&p, npages, 1, &mix), 0);
-}
-
-static void full(void)
-{
-	full_of(HEAP);
-}
-
-static void full_big(void)
-{
-	full_of(BIG);
-}
-
-static void grown(void)
-{
-	empty_of(HEAP);
-	pages_grow(&p, HEAP);
-}
-
-static void free_dirty(page_idx first, page_idx limit, uint32_t now)
-{
-	pages_free(&p, first, limit - first, PAGES_DIRTY, now);
-}
+#include "tests/unit/pages.h"
 
 static void move_to(page_idx capacity)
 {
@@ -97,6 +43,8 @@ Test(pages, records_are_small)
 
 Test(pages, an_empty_heap_has_nothing)
 {
+	struct pages_cache cache = { 0 };
+
 	empty_of(HEAP);
 	cr_assert_eq(pages_alloc(&p, 1, 1, &mix), PAGE_NONE);
 	cr_assert_not(pages_take(&p, 0, 1, &mix));
@@ -154,6 +102,26 @@ Test(pages, the_whole_heap_is_one_run, .init = full_big)
 Test(pages, growth_past_the_capacity_dies, .init = grown, .signal = SIGABRT)
 {
 	pages_grow(&p, PAGES_GROW);
+}
+
+ParameterizedTestParameters(pages, the_free_tail_is_measured)
+{
+	static page_idx tails[] = { 0, 1, 63, 64, 65, 127, 128, 129, 640, 641, 1u << 12,
+	                            (1u << 15) + 1, (1u << 18) + 77, (1u << 20) + 1, BIG - 1 };
+	return cr_make_param_array(page_idx, tails, sizeof tails / sizeof *tails);
+}
+
+/* Once with the heap's end at a chunk's, once inside a chunk. */
+ParameterizedTest(page_idx *tail, pages, the_free_tail_is_measured)
+{
+	for (page_idx npages = BIG - 3 * PAGES_GROW; npages <= BIG; npages += 3 * PAGES_GROW) {
+		page_idx n = *tail < npages ? *tail : npages - 1;
+
+		full_of(npages);
+		if (n)
+			free_dirty(npages - n, npages, 0);
+		cr_assert_eq(pages_tail_free(&p), n);
+	}
 }
 
 /* --- fits around borders --- */
@@ -345,286 +313,6 @@ Test(pages, what_was_given_back_and_is_handed_out_again_is_counted, .init = grow
 	cr_assert_eq(pages_alloc(&p, 10, 1, &mix), 60);
 	cr_assert_eq(p.nreused, 25, "dirty pages are not");
 	pages_verify(&p);
-}
-
-Test(pages, what_a_cache_handed_out_again_is_counted_at_its_return, .init = grown)
-{
-	cr_assert_eq(pages_alloc(&p, 64 + 20, 1, &mix), 0);
-	pages_free(&p, 64, 6, PAGES_CLEAN, 0);
-	pages_free(&p, 70, 4, PAGES_LAZY, 0);
-	cr_assert(pages_cache_claim(&p, &cache, 1));
-	cr_assert_eq(pages_cache_alloc(&cache, 8, &mix), 64);
-	cr_assert(pages_cache_free(&cache, 64, 1));
-	cr_assert_eq(pages_cache_alloc(&cache, 10, &mix), 64 + 20);
-	cr_assert_eq(p.nreused, 0);
-	pages_cache_return(&p, &cache, 0);
-	cr_assert_eq(p.nreused, 8);
-	cr_assert_eq(p.nfresh, HEAP - (64 + 20 + 10));
-	cr_assert_eq(p.nlazy, 2);
-	pages_verify(&p);
-}
-
-ParameterizedTestParameters(pages, the_free_tail_is_measured)
-{
-	static page_idx tails[] = { 0, 1, 63, 64, 65, 127, 128, 129, 640, 641, 1u << 12,
-	                            (1u << 15) + 1, (1u << 18) + 77, (1u << 20) + 1, BIG - 1 };
-	return cr_make_param_array(page_idx, tails, sizeof tails / sizeof *tails);
-}
-
-/* Once with the heap's end at a chunk's, once inside a chunk. */
-ParameterizedTest(page_idx *tail, pages, the_free_tail_is_measured)
-{
-	for (page_idx npages = BIG - 3 * PAGES_GROW; npages <= BIG; npages += 3 * PAGES_GROW) {
-		page_idx n = *tail < npages ? *tail : npages - 1;
-
-		full_of(npages);
-		if (n)
-			free_dirty(npages - n, npages, 0);
-		cr_assert_eq(pages_tail_free(&p), n);
-	}
-}
-
-/* --- the cache of a thread --- */
-
-Test(pages, a_claim_takes_the_lowest_group_that_has_the_run, .init = full)
-{
-	free_dirty(60, 69, 0);                  /* 4 and 5 pages, cut by a border */
-	free_dirty(200, 210, 0);
-	cr_assert(pages_cache_claim(&p, &cache, 5));
-	cr_assert_eq(cache.first, 64);
-	cr_assert_eq(cache.free, 0x1f);
-	pages_cache_return(&p, &cache, 0);
-	cr_assert(pages_cache_claim(&p, &cache, 6));
-	cr_assert_eq(cache.first, 192);
-	cr_assert_eq(p.nfree, 9);
-	pages_verify(&p);
-	pages_cache_return(&p, &cache, 0);
-	cr_assert_not(pages_cache_claim(&p, &cache, 11));
-	cr_assert_not(cache.is_claimed);
-	pages_verify(&p);
-}
-
-/* 3 pages in a row lie over every border of groups, more often than a claim looks at. */
-Test(pages, behind_many_cut_runs_a_claim_wants_a_long_one, .init = full_big)
-{
-	for (page_idx at = 64; at < CHUNK * 64; at += 64)
-		free_dirty(at - 2, at + 1, 0);
-	free_dirty(CHUNK * 100 + 1, CHUNK * 100 + 4, 0);
-	cr_assert_not(pages_cache_claim(&p, &cache, 3));
-	cr_assert(pages_cache_claim(&p, &cache, 2));
-	pages_cache_return(&p, &cache, 0);
-	free_dirty(CHUNK * 200 - 2, CHUNK * 200 + 3, 0);
-	cr_assert(pages_cache_claim(&p, &cache, 3));
-	cr_assert_eq(cache.first, CHUNK * 200);
-}
-
-Test(pages, a_claim_keeps_kinds, .init = full)
-{
-	pages_free(&p, 64, 3, PAGES_CLEAN, 0);
-	pages_free(&p, 70, 2, PAGES_LAZY, 0);
-	free_dirty(100, 101, 0);
-	cr_assert(pages_cache_claim(&p, &cache, 1));
-	cr_assert_eq(p.nfree + p.nclean + p.nlazy, 0);
-	cr_assert_eq(pages_cache_alloc(&cache, 2, &mix), 64);
-	cr_assert_eq(mix.nclean, 2);
-	pages_cache_return(&p, &cache, 0);
-	cr_assert_eq(p.nfree, 4);
-	cr_assert_eq(p.nclean, 1);
-	cr_assert_eq(p.nlazy, 2);
-	pages_verify(&p);
-}
-
-Test(pages, a_cache_allocates_the_lowest_fit, .init = grown)
-{
-	cr_assert(pages_cache_claim(&p, &cache, 64));
-	cr_assert_eq(pages_cache_alloc(&cache, 65, &mix), PAGE_NONE);
-	cr_assert_eq(pages_cache_alloc(&cache, 64, &mix), 0);
-	cr_assert_eq(pages_cache_alloc(&cache, 1, &mix), PAGE_NONE);
-	cr_assert(pages_cache_free(&cache, 63, 1));
-	cr_assert(pages_cache_free(&cache, 10, 3));
-	cr_assert_eq(pages_cache_alloc(&cache, 4, &mix), PAGE_NONE);
-	cr_assert_eq(pages_cache_alloc(&cache, 3, &mix), 10);
-	cr_assert_eq(mix.nclean, 0);
-	cr_assert_eq(pages_cache_alloc(&cache, 1, &mix), 63);
-}
-
-Test(pages, a_cache_takes_back_its_group_only, .init = grown)
-{
-	cr_assert_not(pages_cache_free(&cache, 0, 1));
-	cr_assert(pages_take(&p, 0, 200, &mix));
-	cr_assert(pages_cache_claim(&p, &cache, 1));
-	cr_assert_eq(cache.first, 192);
-	cr_assert_not(pages_cache_free(&cache, 191, 1));
-	cr_assert_not(pages_cache_free(&cache, 191, 2));
-	cr_assert(pages_cache_free(&cache, 192, 1));
-	cr_assert_eq(pages_cache_alloc(&cache, 1, &mix), 192);
-	cr_assert_eq(pages_cache_alloc(&cache, 56, &mix), 200);
-	cr_assert_not(pages_cache_free(&cache, 255, 2));
-	cr_assert_not(pages_cache_free(&cache, 256, 1));
-	cr_assert(pages_cache_free(&cache, 255, 1));
-}
-
-Test(pages, a_page_freed_twice_into_a_cache_dies, .init = grown, .signal = SIGABRT)
-{
-	cr_assert(pages_cache_claim(&p, &cache, 64));
-	pages_cache_free(&cache, 5, 1);
-}
-
-Test(pages, a_claim_over_a_claim_dies, .init = grown, .signal = SIGABRT)
-{
-	cr_assert(pages_cache_claim(&p, &cache, 1));
-	pages_cache_claim(&p, &cache, 1);
-}
-
-Test(pages, pages_freed_beside_a_cache_join_at_its_return, .init = grown)
-{
-	cr_assert(pages_cache_claim(&p, &cache, 64));
-	cr_assert_eq(pages_cache_alloc(&cache, 10, &mix), 0);
-	free_dirty(0, 5, 0);
-	pages_cache_return(&p, &cache, 0);
-	cr_assert_eq(p.nfree, HEAP - 5);
-	pages_verify(&p);
-	pages_cache_return(&p, &cache, 0);      /* an empty one: nothing happens */
-	cr_assert_eq(p.nfree, HEAP - 5);
-}
-
-/* --- ages --- */
-
-static void take_dirty_is(uint32_t cutoff, page_idx max, page_idx *cursor, page_idx first,
-                          page_idx limit)
-{
-	page_idx npages;
-
-	cr_assert_eq(pages_take_dirty(&p, cutoff, max, false, cursor, &npages), first);
-	cr_assert_eq(npages, limit - first);
-}
-
-static void no_more_dirty(uint32_t cutoff, page_idx *cursor)
-{
-	page_idx npages;
-
-	cr_assert_eq(pages_take_dirty(&p, cutoff, HEAP, false, cursor, &npages), PAGE_NONE);
-	cr_assert_eq(npages, 0);
-	cr_assert_eq(*cursor, 0);
-}
-
-Test(pages, old_dirty_runs_come_from_the_top, .init = full)
-{
-	page_idx cursor = PAGE_NONE;
-
-	free_dirty(0, 1, 7);
-	free_dirty(500, 600, 7);
-	free_dirty(HEAP - 70, HEAP, 7);
-	take_dirty_is(8, 1000, &cursor, HEAP - 70, HEAP);
-	take_dirty_is(8, 80, &cursor, 520, 600);
-	take_dirty_is(8, 80, &cursor, 500, 520);
-	cr_assert_eq(p.nfree, 1);
-	take_dirty_is(8, 80, &cursor, 0, 1);
-	cr_assert_eq(cursor, 0);
-	cursor = PAGE_NONE;
-	no_more_dirty(8, &cursor);
-	pages_verify(&p);
-}
-
-Test(pages, clean_and_lazy_pages_end_a_dirty_run, .init = full)
-{
-	page_idx cursor = PAGE_NONE;
-
-	free_dirty(100, 110, 0);
-	pages_free(&p, 110, 1, PAGES_CLEAN, 0);
-	free_dirty(111, 115, 0);
-	pages_free(&p, 115, 1, PAGES_LAZY, 0);
-	cr_assert_eq(pages_dirty_aged(&p, 1), 14);
-	take_dirty_is(1, HEAP, &cursor, 111, 115);
-	take_dirty_is(1, HEAP, &cursor, 100, 110);
-	no_more_dirty(1, &cursor);
-}
-
-Test(pages, a_group_is_as_young_as_its_last_free, .init = full)
-{
-	page_idx cursor = PAGE_NONE;
-
-	free_dirty(10, 20, 100);
-	free_dirty(30, 40, 200);
-	free_dirty(64, 65, 100);
-	cr_assert_eq(pages_dirty_aged(&p, 100), 0);
-	cr_assert_eq(pages_dirty_aged(&p, 101), 1);
-	cr_assert_eq(pages_dirty_aged(&p, 200), 1);
-	cr_assert_eq(pages_dirty_aged(&p, 201), 21);
-	take_dirty_is(200, HEAP, &cursor, 64, 65);
-	no_more_dirty(200, &cursor);
-}
-
-Test(pages, ages_survive_a_wrap_of_the_clock, .init = full)
-{
-	free_dirty(10, 20, UINT32_MAX - 5);
-	free_dirty(70, 72, 5);
-	cr_assert_eq(pages_dirty_aged(&p, UINT32_MAX - 5), 0);
-	cr_assert_eq(pages_dirty_aged(&p, 5), 10);
-	cr_assert_eq(pages_dirty_aged(&p, 6), 12);
-}
-
-Test(pages, a_cache_makes_young_only_what_it_freed, .init = full)
-{
-	free_dirty(0, 10, 100);
-	cr_assert(pages_cache_claim(&p, &cache, 1));
-	pages_cache_return(&p, &cache, 200);
-	cr_assert_eq(pages_dirty_aged(&p, 101), 10);
-	cr_assert(pages_cache_claim(&p, &cache, 1));
-	cr_assert_eq(pages_cache_alloc(&cache, 1, &mix), 0);
-	cr_assert(pages_cache_free(&cache, 0, 1));
-	pages_cache_return(&p, &cache, 200);
-	cr_assert_eq(pages_dirty_aged(&p, 101), 0);
-	cr_assert_eq(pages_dirty_aged(&p, 201), 10);
-}
-
-Test(pages, huge_blocks_are_whole_and_aligned, .init = full)
-{
-	page_idx cursor = PAGE_NONE, npages, h = PAGES_HUGE;
-
-	free_dirty(1, 3 * h, 0);                /* the first block lacks a page */
-	free_dirty(5 * h, 7 * h - 1, 0);        /* the second lacks one */
-	cr_assert_eq(pages_take_dirty(&p, 1, HEAP, true, &cursor, &npages), 5 * h);
-	cr_assert_eq(npages, h);
-	cr_assert_eq(pages_take_dirty(&p, 1, h + 5, true, &cursor, &npages), 2 * h);
-	cr_assert_eq(npages, h);
-	cr_assert_eq(pages_take_dirty(&p, 1, HEAP, true, &cursor, &npages), h);
-	cr_assert_eq(npages, h);
-	cr_assert_eq(pages_take_dirty(&p, 1, HEAP, true, &cursor, &npages), PAGE_NONE);
-	cr_assert_eq(cursor, 0);
-	pages_verify(&p);
-}
-
-Test(pages, a_run_given_back_is_not_dirty_again, .init = full)
-{
-	page_idx cursor = PAGE_NONE;
-
-	free_dirty(500, 530, 0);
-	take_dirty_is(1, HEAP, &cursor, 500, 530);
-	pages_free(&p, 500, 30, PAGES_CLEAN, 1);
-	cursor = PAGE_NONE;
-	no_more_dirty(1, &cursor);
-	cr_assert_eq(p.nclean, 30);
-	cr_assert_eq(pages_alloc(&p, 30, 1, &mix), 500);
-	cr_assert_eq(mix.nclean, 30);
-}
-
-/* One young page a chunk: the walk pauses, and goes on to the old one at the bottom. */
-Test(pages, a_long_walk_pauses_and_ends, .init = full_big)
-{
-	page_idx cursor = PAGE_NONE, npages, got;
-	unsigned ncalls = 0;
-
-	free_dirty(0, 1, 0);
-	for (page_idx at = CHUNK; at < BIG; at += CHUNK)
-		free_dirty(at, at + 1, 50);
-	do {
-		got = pages_take_dirty(&p, 10, HEAP, false, &cursor, &npages);
-		ncalls++;
-	} while (got == PAGE_NONE && cursor);
-	cr_assert_eq(got, 0);
-	cr_assert_eq(npages, 1);
-	cr_assert_gt(ncalls, 1);
 }
 
 /* --- the verifier sees what it should --- */

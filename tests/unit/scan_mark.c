@@ -281,36 +281,6 @@ Test(scan_mark, only_the_measured_bytes_are_read, .init = start)
 	cr_assert_not(is_marked(r));
 }
 
-static uintptr_t told[8];
-static unsigned ntold;
-
-static void tell(uintptr_t block, void *arg)
-{
-	cr_assert_eq(arg, &ntold);
-	told[ntold++] = block;
-}
-
-Test(scan_mark, a_second_pointer_to_a_marked_block_is_told, .init = start)
-{
-	void **head = make(48), **next = make(48), **other = make(48);
-
-	head[0] = next;
-	other[0] = (char *)head + 5;
-	cr_assert(mark_start());
-	mark_tell_again(tell, &ntold);
-	cr_assert(mark_block((uintptr_t)head));
-	mark_drain();
-	cr_assert_eq(ntold, 0);
-	cr_assert(is_marked(next));
-	cr_assert(mark_block((uintptr_t)other));
-	mark_drain();
-	cr_assert_eq(ntold, 1);
-	cr_assert_eq(told[0], (uintptr_t)head);
-	mark_tell_again(NULL, NULL);
-	cr_assert_not(mark_block((uintptr_t)other));
-	cr_assert_eq(ntold, 1);
-}
-
 /* More blocks wait at once than fit in the memory that work may take. */
 Test(scan_mark, nothing_is_lost_when_there_is_no_memory_for_work, .init = start)
 {
@@ -323,7 +293,7 @@ Test(scan_mark, nothing_is_lost_when_there_is_no_memory_for_work, .init = start)
 		p[0] = make(16);
 		root[i] = p;
 	}
-	mark_limit_work(1);
+	mark_limit_work(KIB(64));
 	mark_from((uintptr_t)root);
 	cr_assert_eq(mark_counts().nblocks, 2 * N + 1);
 }

@@ -1,7 +1,10 @@
-/* sigmask.c: which signals wait between block and restore, and which do not. */
+/* sigmask.c: which signals wait between block and restore, and which do not; what writing raises. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "core/sigmask.h"
 
@@ -65,4 +68,59 @@ Test(sigmask, what_the_program_had_blocked_stays_blocked)
 	sigprocmask(SIG_BLOCK, NULL, &now);
 	for (int signo = 1; signo < 32; signo++)
 		cr_assert_eq(sigismember(&now, signo), sigismember(&mine, signo), "%d", signo);
+}
+
+/* The write end of a pipe whose reader has gone. */
+static int broken_pipe(void)
+{
+	int ends[2];
+
+	cr_assert_eq(pipe(ends), 0);
+	close(ends[0]);
+	return ends[1];
+}
+
+static bool is_pending(int signo)
+{
+	sigset_t pending;
+
+	return !sigpending(&pending) && sigismember(&pending, signo);
+}
+
+Test(sigmask, a_write_into_a_broken_pipe_is_told_and_raises_nothing)
+{
+	int fd = broken_pipe();
+
+	errno = ERANGE;
+	cr_assert_not(sigmask_write(fd, "text", 4));
+	cr_assert_eq(errno, ERANGE);
+	cr_assert_not(is_pending(SIGPIPE));
+}
+
+Test(sigmask, a_pipe_signal_that_waited_before_stays)
+{
+	int fd = broken_pipe();
+	sigset_t pipe_signal;
+
+	sigemptyset(&pipe_signal);
+	sigaddset(&pipe_signal, SIGPIPE);
+	sigprocmask(SIG_BLOCK, &pipe_signal, NULL);
+	cr_assert_not(sigmask_write(fd, "text", 4));
+	cr_assert_not(is_pending(SIGPIPE));
+	raise(SIGPIPE);
+	cr_assert_not(sigmask_write(fd, "text", 4));
+	cr_assert(is_pending(SIGPIPE));
+}
+
+Test(sigmask, a_file_at_its_limit_takes_what_fits_and_raises_nothing)
+{
+	const struct rlimit few = { 6, 6 };
+	FILE *file = tmpfile();
+
+	cr_assert(file);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &few), 0);
+	cr_assert(sigmask_write(fileno(file), "text", 4));
+	cr_assert_not(sigmask_write(fileno(file), "text", 4));
+	cr_assert_eq(lseek(fileno(file), 0, SEEK_END), 6);
+	cr_assert_not(is_pending(SIGXFSZ));
 }

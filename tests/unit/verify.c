@@ -9,6 +9,7 @@
 #include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/large.h"
+#include "core/magazine.h"
 #include "core/scavenge.h"
 #include "core/verify.h"
 
@@ -193,7 +194,7 @@ Test(verify, a_magazine_without_its_end_is_found, .init = sound, .signal = SIGAB
 	struct cache *k = cache_tls.cache;
 	class_idx c = sizeclass_of(48);
 
-	k->mags.top[c][-(ptrdiff_t)cache_count_slots(k, c)] = block[1];
+	k->mags.top[c][-(ptrdiff_t)magazine_count_slots(k, c)] = block[1];
 	verify_all();
 }
 

@@ -1,0 +1,387 @@
+/* control.c: a Unix socket on which `spangc ctl` asks the process for reports.
+ *
+ * Reached from the reporter thread alone, but for the removal of the file at the end. One client
+ * at a time: a line with a request, then the answer, a zero byte, and a line that says how it
+ * ended: "ok", or "refused: REASON", after which the connection is closed. An answer without that
+ * line is none.
+ *
+ *     stats                                 what SPANGC_STATS=1 prints
+ *     leaks | diff | profile [FORMAT]       a report; FORMAT as in SPANGC_REPORT_FORMAT
+ *     why ADDRESS | why STACK               what leads to a block
+ *     collect | trace on | trace off        refused: for mode gc
+ *
+ * The folder of `on` belongs to us and nobody else may look into it; the socket has mode 0600, and a
+ * client is asked for its user: ours, or root. The descriptors are the program's to close, and
+ * numbers are used again: each is looked at before it is used, and what we say goes by send(), which
+ * writes into no file.
+ */
+#include "preload/preload.h"
+#include "preload/reporter.h"
+
+#include "core/knobs.h"
+#include "core/report.h"
+#include "core/report_file.h"
+#include "scan/leaks_report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FD_MIN 200                              /* out of the way of what programs number */
+#define PATIENCE_S 10                           /* with a client */
+#define REQUEST_BYTES 256
+#define FOLDER "/tmp/spangc-"
+
+/* A descriptor of ours, as long as it is. */
+struct own_fd {
+	int fd;                                 /* -1: none */
+	dev_t dev;
+	ino_t ino;
+};
+
+static struct {
+	/* The reporter; the child of a fork, before it has one. */
+	struct own_fd listener;
+	char path[sizeof ((struct sockaddr_un *)0)->sun_path];
+	uid_t uid;                              /* that it was made for */
+	bool is_child;                          /* of a fork: another name, if it is a fixed one */
+	bool has_failed;                        /* said; not tried again */
+
+	/* Any thread, atomic: who removes the file. */
+	_Atomic bool is_there;
+} control = { .listener.fd = -1 };
+
+/* --- descriptors --- */
+
+static bool is_same(const struct own_fd *f)
+{
+	struct stat st;
+
+	return f->fd >= 0 && !fstat(f->fd, &st) && st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
+static void drop(struct own_fd *f)
+{
+	if (is_same(f))
+		syscall(SYS_close, f->fd);
+	f->fd = -1;
+}
+
+/* Moves `fd` up, or leaves it where it is. */
+static struct own_fd own(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_MIN);
+	struct own_fd f = { .fd = high >= 0 ? high : fd };
+	struct stat st;
+
+	if (high >= 0)
+		syscall(SYS_close, fd);
+	if (fstat(f.fd, &st))
+		return (struct own_fd){ .fd = -1 };
+	f.dev = st.st_dev;
+	f.ino = st.st_ino;
+	return f;
+}
+
+/* --- the name --- */
+
+static void append(char *path, const char *text)
+{
+	strncat(path, text, KNOB_PATH_BYTES - 1 - strlen(path));
+}
+
+static void append_number(char *path, uint64_t n)
+{
+	struct text t = { 0 };
+
+	text_dec(&t, n);                        /* the rest of the buffer is zero */
+	append(path, t.buf);
+}
+
+/* Ours alone, or nothing is made in it. */
+static const char *make_folder(const char *path)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return "its folder can't be made";
+	if (lstat(path, &st) || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
+		return "its folder is not ours alone";
+	return NULL;
+}
+
+/* The pid, where a name of the user's has none: each process of several must have a name of its own. */
+static const char *find_name(char *path)
+{
+	const char *pattern = (const char *)(uintptr_t)knobs.control;
+	const char *why = NULL;
+
+	if (knobs.control == KNOB_CONTROL_ON) {
+		strcpy(path, FOLDER);
+		append_number(path, geteuid());
+		why = make_folder(path);
+		append(path, "/");
+		append_number(path, (uint64_t)getpid());
+	} else if (!report_file_expand(pattern, path)) {
+		why = "the name is too long";
+	} else if (control.is_child && !strstr(pattern, "%p")) {
+		append(path, ".");
+		append_number(path, (uint64_t)getpid());
+	}
+	return !why && strlen(path) >= sizeof control.path ? "the name is too long" : why;
+}
+
+/* --- the socket --- */
+
+static struct sockaddr_un address_of(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	strcpy(a.sun_path, path);
+	return a;
+}
+
+/* Left by a process that was killed: nobody listens there. */
+static void remove_stale(const char *path)
+{
+	struct sockaddr_un a = address_of(path);
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid())
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return;
+	if (syscall(SYS_connect, fd, &a, sizeof a) && errno == ECONNREFUSED)
+		unlink(path);
+	syscall(SYS_close, fd);
+}
+
+/* The mode is the socket's when it gets its name: the umask is the program's. */
+static const char *listen_at(int fd, const char *path)
+{
+	struct sockaddr_un a = address_of(path);
+
+	remove_stale(path);
+	if (fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, sizeof a))
+		return errno == EADDRINUSE ? "somebody else has that name" : "it can't be made there";
+	return listen(fd, 8) ? "the kernel refuses" : NULL;
+}
+
+static const char *open_at(const char *path)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const char *why;
+
+	if (fd < 0)
+		return "the kernel refuses";
+	why = listen_at(fd, path);
+	if (why) {
+		syscall(SYS_close, fd);
+		return why;
+	}
+	strcpy(control.path, path);
+	control.uid = geteuid();
+	control.listener = own(fd);
+	/* release: pairs with the acquire in control_remove(). */
+	atomic_store_explicit(&control.is_there, true, memory_order_release);
+	return NULL;
+}
+
+void control_open(void)
+{
+	char path[KNOB_PATH_BYTES];
+	const char *why;
+
+	if (!knobs.control || control.has_failed
+	    || (is_same(&control.listener) && control.uid == geteuid()))
+		return;
+	drop(&control.listener);
+	control_remove();
+	why = find_name(path);
+	if (!why)
+		why = open_at(path);
+	if (why) {
+		control.has_failed = true;
+		report_line("no socket for spangc ctl: ", path, ": ", why, NULL);
+	}
+}
+
+int control_fd(void)
+{
+	return control.listener.fd;
+}
+
+void control_remove(void)
+{
+	/* acq_rel: the name is whole; one thread removes it. */
+	if (atomic_exchange_explicit(&control.is_there, false, memory_order_acq_rel))
+		unlink(control.path);
+}
+
+void control_fork_child(void)
+{
+	/* relaxed: the child has one thread. */
+	atomic_store_explicit(&control.is_there, false, memory_order_relaxed);
+	drop(&control.listener);
+	control.is_child = true;
+	control.has_failed = false;
+}
+
+/* --- requests --- */
+
+static void say(const struct own_fd *client, const char *first, const char *second)
+{
+	struct text t = { 0 };
+
+	text_str(&t, first);
+	text_str(&t, second);
+	text_newline(&t);
+	if (is_same(client))
+		syscall(SYS_sendto, client->fd, t.buf, t.len, MSG_NOSIGNAL, NULL, 0);
+}
+
+static void end_answer(const struct own_fd *client, const char *refusal)
+{
+	if (is_same(client))
+		syscall(SYS_sendto, client->fd, "", 1, MSG_NOSIGNAL | MSG_MORE, NULL, 0);
+	say(client, refusal ? "refused: " : "ok", refusal ? refusal : "");
+}
+
+static const char *answer_report(const struct own_fd *client, enum leaks_kind kind,
+                                 const char *argument)
+{
+	struct leaks_request r = { .kind = kind, .when = "demand", .fd = client->fd, .format = -1,
+		                   .goes_on = true, .argument = argument };
+
+	if (kind == LEAKS_WHY && !*argument)
+		return "of which address, or which stack?";
+	if (kind != LEAKS_WHY && *argument) {
+		r.format = knobs_report_format(argument);
+		if (r.format < 0)
+			return "no such format";
+	}
+	if (!is_same(client))
+		return NULL;                    /* there is nobody to tell */
+	return reports_write(&r) == REPORTS_FAILED ? "the report could not be made, or not be written"
+	                                           : NULL;
+}
+
+static const char *answer_stats(const struct own_fd *client, const char *argument)
+{
+	if (*argument)
+		return "stats takes no argument";
+	if (is_same(client))
+		info_write(client->fd);
+	return NULL;
+}
+
+/* NULL, or why not. */
+static const char *answer(const struct own_fd *client, const char *word, const char *argument)
+{
+	if (!strcmp(word, "stats"))
+		return answer_stats(client, argument);
+	if (!strcmp(word, "leaks"))
+		return answer_report(client, LEAKS_REPORT, argument);
+	if (!strcmp(word, "profile"))
+		return answer_report(client, LEAKS_PROFILE, argument);
+	if (!strcmp(word, "diff"))
+		return answer_report(client, LEAKS_DIFF, argument);
+	if (!strcmp(word, "why"))
+		return answer_report(client, LEAKS_WHY, argument);
+	if (!strcmp(word, "collect") || !strcmp(word, "trace"))
+		return "this is for mode gc; the process is in mode leaks";
+	return "no such request";
+}
+
+/* --- clients --- */
+
+static bool is_allowed(const struct own_fd *client)
+{
+	struct ucred who;
+	socklen_t len = sizeof who;
+
+	return !getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &who, &len)
+	       && (who.uid == 0 || who.uid == geteuid());
+}
+
+/* The line, without its newline. False: it did not come. */
+static bool read_line(const struct own_fd *client, char *line)
+{
+	size_t len = 0;
+
+	while (len < REQUEST_BYTES - 1 && is_same(client)) {
+		long n = syscall(SYS_recvfrom, client->fd, line + len, REQUEST_BYTES - 1 - len, 0, NULL,
+		                 NULL);
+		char *newline;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		len += (size_t)n;
+		newline = memchr(line, '\n', len);
+		if (newline) {
+			*newline = '\0';
+			return true;
+		}
+	}
+	return false;
+}
+
+static void serve_client(const struct own_fd *client)
+{
+	char line[REQUEST_BYTES], *argument;
+
+	if (!is_allowed(client)) {
+		end_answer(client, "another user's process");
+		return;
+	}
+	if (!read_line(client, line)) {
+		end_answer(client, "no request came");
+		return;
+	}
+	argument = strchr(line, ' ');
+	if (argument)
+		*argument++ = '\0';
+	end_answer(client, answer(client, line, argument ? argument : ""));
+}
+
+/* No more than a moment for a client that does not read or does not ask. */
+static void limit_patience(int fd)
+{
+	const struct timeval longest = { .tv_sec = PATIENCE_S };
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof longest);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &longest, sizeof longest);
+}
+
+void control_serve(void)
+{
+	static const struct timespec moment = { .tv_nsec = 100000000 };
+	struct own_fd client;
+	long fd;
+
+	if (!is_same(&control.listener))
+		return;
+	fd = syscall(SYS_accept4, control.listener.fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != EINTR)  /* no descriptor is free: it comes again */
+			syscall(SYS_nanosleep, &moment, NULL);
+		return;
+	}
+	limit_patience((int)fd);
+	client = own((int)fd);
+	serve_client(&client);
+	drop(&client);
+}

@@ -1,0 +1,175 @@
+/* execs.c: in mode leaks a process that becomes another program reports before.
+ *
+ * All of libc's exec functions, which call one another inside libc, through imports.h. Where the
+ * program can't be found nothing is reported: shells try one directory after the other. Nothing is
+ * changed by the report; if the call fails all the same, the process goes on, and reports again at
+ * its end. posix_spawn() and children of vfork() are not the process that ends.
+ */
+#include "preload/imports.h"
+#include "preload/preload.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+#define FUNCTIONS(F) \
+	F(execve) F(execv) F(execvp) F(execvpe) F(execl) F(execlp) F(execle) F(fexecve) F(execveat)
+
+enum {
+#define F(name) NR_##name,
+	FUNCTIONS(F)
+#undef F
+	NFUNCTIONS
+};
+
+static struct import import[NFUNCTIONS];
+
+#define REAL(name) ((__typeof__(&name))import[NR_##name].real)
+
+static void before(const char *path)
+{
+	int kept = errno;
+
+	if (path && !access(path, X_OK))
+		exits_before_exec();
+	errno = kept;
+}
+
+static const char *variable(const char *name)
+{
+	size_t len = strlen(name);
+
+	for (char **v = environ; v && *v; v++) {
+		if (strncmp(*v, name, len) == 0 && (*v)[len] == '=')
+			return *v + len + 1;
+	}
+	return NULL;
+}
+
+/* As execvp() finds it. */
+static void before_search(const char *file)
+{
+	const char *at = variable("PATH");
+	char path[PATH_MAX + NAME_MAX];
+	size_t len = strlen(file);
+	int kept = errno;
+
+	if (strchr(file, '/') || !at || len > NAME_MAX) {
+		before(file);
+		return;
+	}
+	for (;; at++) {
+		size_t n = strcspn(at, ":");
+
+		if (n < PATH_MAX) {
+			memcpy(path, at, n);
+			path[n] = '/';
+			memcpy(path + n + (n > 0), file, len + 1);
+			if (!access(path, X_OK)) {
+				exits_before_exec();
+				break;
+			}
+		}
+		at += n;
+		if (!*at)
+			break;
+	}
+	errno = kept;
+}
+
+static int our_execve(const char *path, char *const argv[], char *const env[])
+{
+	before(path);
+	return REAL(execve)(path, argv, env);
+}
+
+static int our_execv(const char *path, char *const argv[])
+{
+	before(path);
+	return REAL(execv)(path, argv);
+}
+
+static int our_execvp(const char *file, char *const argv[])
+{
+	before_search(file);
+	return REAL(execvp)(file, argv);
+}
+
+static int our_execvpe(const char *file, char *const argv[], char *const env[])
+{
+	before_search(file);
+	return REAL(execvpe)(file, argv, env);
+}
+
+static int our_fexecve(int fd, char *const argv[], char *const env[])
+{
+	exits_before_exec();
+	return REAL(fexecve)(fd, argv, env);
+}
+
+static int our_execveat(int fd, const char *path, char *const argv[], char *const env[], int flags)
+{
+	exits_before_exec();
+	return REAL(execveat)(fd, path, argv, env, flags);
+}
+
+static size_t count_arguments(va_list args)
+{
+	size_t n = 0;
+
+	while (va_arg(args, char *))
+		n++;
+	return n;
+}
+
+/* argv[] of a call of execl(path, first, ...), on the caller's stack: libc has it there, too. */
+#define WITH_ARGUMENTS(first, rest, n, argv) \
+	va_list rest; \
+	va_start(rest, first); \
+	size_t n = first ? count_arguments(rest) + 1 : 0; \
+	va_end(rest); \
+	char *argv[n + 1]; \
+	va_start(rest, first); \
+	argv[0] = (char *)(uintptr_t)first; \
+	for (size_t i_ = 1; i_ <= n; i_++) \
+		argv[i_] = va_arg(rest, char *)
+
+static int our_execl(const char *path, const char *first, ...)
+{
+	WITH_ARGUMENTS(first, rest, n, argv);
+	va_end(rest);
+	return our_execv(path, argv);
+}
+
+static int our_execlp(const char *file, const char *first, ...)
+{
+	WITH_ARGUMENTS(first, rest, n, argv);
+	va_end(rest);
+	return our_execvp(file, argv);
+}
+
+static int our_execle(const char *path, const char *first, ...)
+{
+	WITH_ARGUMENTS(first, rest, n, argv);
+
+	char *const *env = va_arg(rest, char *const *);
+
+	va_end(rest);
+	return our_execve(path, argv, env);
+}
+
+static struct import import[NFUNCTIONS] = {
+#define F(name) { #name, (void *)our_##name, NULL },
+	FUNCTIONS(F)
+#undef F
+};
+
+void execs_start(void)
+{
+	imports_add(import, NFUNCTIONS);
+}

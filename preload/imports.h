@@ -1,0 +1,27 @@
+/* imports.h: calls of libc's functions led to functions of ours, in the modes that need it.
+ *
+ * Not by exporting the names: then mode malloc would have them too, and each process would look them
+ * up. Here the words that the loader filled are changed, in every module but ours. A call by an
+ * address that dlsym() gave, and calls inside libc, go where they always went.
+ */
+#ifndef PRELOAD_IMPORTS_H
+#define PRELOAD_IMPORTS_H
+
+#include "core/base.h"
+
+struct import {
+	const char *name;
+	void *ours;                             /* NULL: the calls stay where they are */
+	void *real;                             /* libc's, or who else's stands behind us */
+};
+
+/* A table of them, of which there are at most IMPORTS_TABLES: fills `real` of all; what the program,
+ * or another library, defines itself is not to be ours. ctx: constructor */
+#define IMPORTS_TABLES 4
+void imports_add(struct import *table, size_t n);
+
+/* All tables take effect, also where modules were loaded since the last time. ctx: any, no lock held,
+ * the world runs */
+void imports_redirect(void);
+
+#endif

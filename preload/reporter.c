@@ -1,0 +1,318 @@
+/* reporter.c: a thread that has reports written: when SPANGC_REPORT_SIGNAL comes, as often as
+ * SPANGC_REPORT_EVERY says, and when SPANGC_CONTROL's socket asks (control.c).
+ *
+ * Reached from the constructor, from fork and from the program's threads (the signal's handler). It
+ * blocks all signals but the stop signal, which serves to wake it as well: whoever
+ * wants something leaves a word and sends that signal. A thread of libc's, so that setuid() and the
+ * like reach it, and of the usual stack size: if the others end it is the last one, and exit() and
+ * the program's handlers run on it. It looks once a second whether it is.
+ *
+ *     reporter.state     meaning                                  left by
+ *     REPORTER_NONE      no setting asks for it                   reporter_start()
+ *     REPORTER_LATE      a fork child that has not got it yet     reporter_start_late()
+ *     REPORTER_RUNS      it is there                              reporter_stop(), reporter_fork_child()
+ *     REPORTER_STOPPED   a call that needs one thread is made     reporter_resume()
+ */
+#include "preload/reporter.h"
+
+#include "preload/preload.h"
+
+#include "core/knobs.h"
+#include "core/os.h"
+#include "core/report.h"
+#include "scan/cuts.h"
+#include "scan/maps.h"
+#include "scan/peek.h"
+#include "scan/threads.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOK_MS 1000                            /* is there another thread? is the socket ours? */
+#define KERNEL_BYTES 8                          /* of a sigset_t */
+
+extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
+
+enum reporter_state { REPORTER_NONE, REPORTER_LATE, REPORTER_RUNS, REPORTER_STOPPED };
+
+static struct {
+	/* Whoever starts and stops it: one at a time. */
+	pthread_t thread;
+	struct sigaction seen;                  /* for the signal, by the program */
+
+	/* Before fork, for its child. */
+	bool was_alone;                         /* the program had one thread */
+
+	/* Any thread, atomic. */
+	_Atomic uint32_t state;                 /* enum reporter_state */
+	_Atomic int tid;                        /* 0: it is not there */
+	_Atomic bool is_wanted;                 /* a report is */
+	_Atomic bool is_leaving;
+} reporter;
+
+static enum reporter_state state_of(void)
+{
+	/* relaxed: nothing is read that goes with it. */
+	return atomic_load_explicit(&reporter.state, memory_order_relaxed);
+}
+
+/* ctx: any, signal */
+static void wake(void)
+{
+	int kept = errno;
+	/* relaxed: at the worst it sleeps until its next look. */
+	int tid = atomic_load_explicit(&reporter.tid, memory_order_relaxed);
+
+	if (tid)
+		syscall(SYS_tgkill, getpid(), tid, scan_threads_signal());
+	errno = kept;
+}
+
+/* ctx: signal */
+static void on_signal(int signo, siginfo_t *info, void *context)
+{
+	(void)info;
+	cuts_note((int)syscall(SYS_gettid), signo, context);
+	/* relaxed: the signal that wakes the thread orders it. */
+	atomic_store_explicit(&reporter.is_wanted, true, memory_order_relaxed);
+	wake();
+}
+
+/* --- the thread --- */
+
+static unsigned count_threads(void)
+{
+	struct stat st;
+
+	/* A folder has a link of each folder within, and two. */
+	return stat("/proc/self/task", &st) == 0 ? (unsigned)st.st_nlink - 2 : 0;
+}
+
+static bool see_state(char *line, void *is_dead)
+{
+	if (strncmp(line, "State:\t", 7) != 0)
+		return true;
+	*(bool *)is_dead = line[7] == 'Z';
+	return false;
+}
+
+/* The first thread stays as a zombie. */
+static bool is_last(void)
+{
+	bool is_dead = false;
+
+	if (count_threads() == 2)
+		peek_lines("/proc/self/status", see_state, &is_dead);
+	return is_dead;
+}
+
+static bool is_called(void)
+{
+	/* relaxed: the signal that wakes the thread orders them. */
+	return atomic_load_explicit(&reporter.is_wanted, memory_order_relaxed)
+	       || atomic_load_explicit(&reporter.is_leaving, memory_order_relaxed);
+}
+
+/* Until a client comes, somebody wakes it, or `ms` are over. The signal is blocked from the last look
+ * to the wait, so that none goes lost; else it is open, for it also stops this thread. */
+static void await(uint64_t ms)
+{
+	const uint64_t all = ~UINT64_C(0), open = ~(UINT64_C(1) << (scan_threads_signal() - 1));
+	struct timespec left = { .tv_sec = (time_t)(ms / 1000),
+		                 .tv_nsec = (long)(ms % 1000) * 1000000 };
+	struct pollfd p = { .fd = control_fd(), .events = POLLIN };
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, KERNEL_BYTES);
+	if (!is_called())
+		syscall(SYS_ppoll, &p, p.fd >= 0 ? 1 : 0, &left, &open, KERNEL_BYTES);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &open, NULL, KERNEL_BYTES);
+}
+
+static bool has_period(void)
+{
+	return knobs.report_every_ms != KNOB_NEVER && knobs.report_every_ms > 0;
+}
+
+static uint64_t now_ms(void)
+{
+	return os_now_ns() / 1000000;
+}
+
+static void serve(void)
+{
+	uint64_t due = now_ms() + knobs.report_every_ms, now;
+
+	for (;;) {
+		/* relaxed: see wake(). */
+		if (atomic_load_explicit(&reporter.is_leaving, memory_order_relaxed) || is_last())
+			return;
+		if (atomic_exchange_explicit(&reporter.is_wanted, false, memory_order_relaxed))
+			reports_write_now("signal");
+		now = now_ms();
+		if (has_period() && now >= due) {
+			reports_write_now("period");
+			due += knobs.report_every_ms;
+			now = now_ms();
+			if (due < now)          /* a report took longer than that */
+				due = now;
+		}
+		control_open();
+		await(has_period() && due - now < LOOK_MS ? due - now : LOOK_MS);
+		control_serve();
+	}
+}
+
+static void *run(void *arg)
+{
+	/* relaxed: see wake(). */
+	atomic_store_explicit(&reporter.tid, (int)syscall(SYS_gettid), memory_order_relaxed);
+	serve();
+	atomic_store_explicit(&reporter.tid, 0, memory_order_relaxed);
+	return arg;
+}
+
+/* It inherits the mask: no handler of the program's ever runs on it. */
+static void create(void)
+{
+	sigset_t all, saved;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &saved);
+	/* relaxed: as above, and in what follows: whoever changes the state is alone at it. */
+	atomic_store_explicit(&reporter.is_leaving, false, memory_order_relaxed);
+	atomic_store_explicit(&reporter.state, REPORTER_RUNS, memory_order_relaxed);
+	if (pthread_create(&reporter.thread, NULL, run, NULL)) {
+		atomic_store_explicit(&reporter.state, REPORTER_NONE, memory_order_relaxed);
+		report_line("no thread for reports: they come at the end only", NULL);
+	}
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+}
+
+/* --- start, stop, fork --- */
+
+static bool is_asked_for(void)
+{
+	return knobs.report_signal || has_period() || knobs.control;
+}
+
+static const struct sigaction *own_action(void)
+{
+	static struct sigaction action;
+
+	action.sa_sigaction = on_signal;
+	action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+	sigfillset(&action.sa_mask);
+	sigdelset(&action.sa_mask, scan_threads_signal());
+	return &action;
+}
+
+static void catch_signal(void)
+{
+	if (!knobs.report_signal)
+		return;
+	if ((int)knobs.report_signal == scan_threads_signal()) {
+		report_line("SPANGC_REPORT_SIGNAL: this signal stops threads here; no report on it", NULL);
+		return;
+	}
+	__sigaction((int)knobs.report_signal, own_action(), &reporter.seen);
+}
+
+void reporter_start(void)
+{
+	if (!is_asked_for())
+		return;
+	catch_signal();
+	create();
+}
+
+static bool is_plain(const struct sigaction *action)
+{
+	return !(action->sa_flags & SA_SIGINFO)
+	       && (action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN);
+}
+
+static bool is_ours(int signo)
+{
+	return state_of() != REPORTER_NONE && signo == (int)knobs.report_signal
+	       && signo != scan_threads_signal();
+}
+
+const struct sigaction *reporter_replace(int signo, const struct sigaction *new)
+{
+	if (!new || !is_ours(signo) || !is_plain(new))
+		return new;
+	return own_action();
+}
+
+void reporter_note(int signo, const struct sigaction *new, struct sigaction *old)
+{
+	if (!is_ours(signo))
+		return;
+	if (old && (old->sa_flags & SA_SIGINFO) && old->sa_sigaction == on_signal)
+		*old = reporter.seen;
+	if (new)
+		reporter.seen = *new;
+}
+
+bool reporter_stop(void)
+{
+	uint32_t runs = REPORTER_RUNS;
+
+	/* relaxed: one thread gets on with it. */
+	if (!atomic_compare_exchange_strong_explicit(&reporter.state, &runs, REPORTER_STOPPED,
+	                                             memory_order_relaxed, memory_order_relaxed))
+		return false;
+	/* relaxed: see wake(). */
+	atomic_store_explicit(&reporter.is_leaving, true, memory_order_relaxed);
+	wake();
+	pthread_join(reporter.thread, NULL);
+	return true;
+}
+
+void reporter_resume(void)
+{
+	if (state_of() == REPORTER_STOPPED)
+		create();
+}
+
+void reporter_finish(void)
+{
+	if (state_of() != REPORTER_NONE)
+		control_remove();
+}
+
+void reporter_fork_prepare(void)
+{
+	if (state_of() == REPORTER_RUNS)
+		reporter.was_alone = count_threads() <= 2;
+}
+
+void reporter_fork_child(void)
+{
+	if (state_of() == REPORTER_NONE)
+		return;
+	/* relaxed, all: the child has one thread. */
+	atomic_store_explicit(&reporter.tid, 0, memory_order_relaxed);
+	atomic_store_explicit(&reporter.is_wanted, false, memory_order_relaxed);
+	atomic_store_explicit(&reporter.state, REPORTER_LATE, memory_order_relaxed);
+	control_fork_child();
+	if (reporter.was_alone)
+		create();
+}
+
+void reporter_start_late(void)
+{
+	uint32_t late = REPORTER_LATE;
+
+	/* relaxed: one thread gets on with it. */
+	if (unlikely(state_of() == REPORTER_LATE)
+	    && atomic_compare_exchange_strong_explicit(&reporter.state, &late, REPORTER_RUNS,
+	                                               memory_order_relaxed, memory_order_relaxed))
+		create();
+}

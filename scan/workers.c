@@ -1,0 +1,134 @@
+/* workers.c: see workers.h.
+ *
+ * Reached from mark.c. By clone(2) with the very flags of libc's own threads, which sandboxes know;
+ * libc's wrapper of it takes no lock, and its child touches no thread-local. The kernel clears the
+ * word with the thread's id when the thread is gone, and wakes who waits for it.
+ */
+#include "scan/workers.h"
+
+#include "core/knobs.h"
+#include "core/os.h"
+#include "scan/regs.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#define STACK_BYTES KIB(64)
+#define ALONE_MAX 8
+#define CPU_MASK_BYTES 1024                     /* 8,192 processors */
+
+static struct {
+	char *stacks;                           /* WORKERS_MAX of them, never unmapped */
+	void (*fn[WORKERS_MAX])(unsigned number);
+	_Atomic uint32_t tid[WORKERS_MAX];      /* 0: none, or gone */
+	bool (*start)(unsigned number, void (*fn)(unsigned number));
+	void (*wait)(void);
+} workers;
+
+void workers_pretend(bool (*start)(unsigned number, void (*fn)(unsigned number)),
+                     void (*wait)(void))
+{
+	workers.start = start;
+	workers.wait = wait;
+}
+
+static unsigned nprocessors(void)
+{
+	uint64_t mask[CPU_MASK_BYTES / sizeof(uint64_t)] = { 0 };
+	unsigned n = 0;
+
+	regs_syscall(SYS_sched_getaffinity, 0, sizeof mask, (long)mask, 0);
+	for (size_t i = 0; i < sizeof mask / sizeof *mask; i++)
+		n += bit_count(mask[i]);
+	return n ? n : 1;
+}
+
+unsigned workers_wanted(enum workers_use use)
+{
+	unsigned n = knobs.gc_workers ? (unsigned)knobs.gc_workers : nprocessors();
+
+	if (!knobs.gc_workers && use == WORKERS_BESIDE)
+		n = n / 4 ? n / 4 : 1;
+	else if (!knobs.gc_workers && n > ALONE_MAX)
+		n = ALONE_MAX;
+	return n < WORKERS_MAX ? n : WORKERS_MAX;
+}
+
+/* ctx: a thread without thread-locals of its own */
+static int run(void *arg)
+{
+	unsigned number = (unsigned)(uintptr_t)arg;
+
+	workers.fn[number](number);
+	return 0;
+}
+
+/* Even those that sigmask_block() leaves open: a handler of the program's would find the wrong
+ * thread-locals. */
+static void block_all(uint64_t *saved)
+{
+	const uint64_t all = UINT64_MAX;
+
+	regs_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)saved, sizeof all);
+}
+
+static void restore(const uint64_t *saved)
+{
+	regs_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)saved, 0, sizeof *saved);
+}
+
+static bool start(unsigned number)
+{
+	const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
+	                  | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+	char *top = workers.stacks + (size_t)(number + 1) * STACK_BYTES;
+	int kept = errno;
+	uint64_t saved = 0;
+
+	block_all(&saved);
+
+	int tid = clone(run, top, flags, (void *)(uintptr_t)number, &workers.tid[number],
+	                __builtin_thread_pointer(), &workers.tid[number]);
+
+	restore(&saved);
+	errno = kept;
+	return tid > 0;
+}
+
+bool workers_start(unsigned number, void (*fn)(unsigned number))
+{
+	if (workers.start)
+		return workers.start(number, fn);
+	if (!workers.stacks) {
+		workers.stacks = os_map(WORKERS_MAX * STACK_BYTES);
+		if (!workers.stacks)
+			return false;
+		os_name((uintptr_t)workers.stacks, WORKERS_MAX * STACK_BYTES, "spangc workers");
+	}
+	workers.fn[number] = fn;
+	return start(number);
+}
+
+void workers_wait(void)
+{
+	if (workers.wait) {
+		workers.wait();
+		return;
+	}
+	for (unsigned i = 1; i < WORKERS_MAX; i++) {
+		uint32_t tid;
+
+		/* acquire: the kernel clears it after all that the thread did. */
+		while ((tid = atomic_load_explicit(&workers.tid[i], memory_order_acquire)))
+			regs_syscall(SYS_futex, (long)&workers.tid[i], FUTEX_WAIT, tid, 0);
+	}
+}
+
+void workers_drop(void)
+{
+	if (workers.stacks)
+		os_discard((uintptr_t)workers.stacks, WORKERS_MAX * STACK_BYTES);
+}

@@ -1,0 +1,186 @@
+/* eintr.h: calls that block, each in a thread of its own, while the world is stopped many times.
+ *
+ * A program has a table of them and ends with eintr_main().
+ */
+#ifndef TESTS_EINTR_H
+#define TESTS_EINTR_H
+
+#include "tests/process/process.h"
+
+#include <pthread.h>
+
+#define MS 300
+#define NSTOPS 100
+#define MAX_ROWS 64
+
+extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+
+static struct timespec now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t;
+}
+
+static int error_of(long result)
+{
+	return result == -1 ? errno : 0;
+}
+
+enum kind {
+	TIMED,                                  /* ends at its time; EINTR if a signal comes */
+	ENDLESS,                                /* ends when a signal comes */
+	STEADY,                                 /* ends at its time, whatever comes */
+};
+
+struct row {
+	const char *name;
+	int (*call)(void);
+	enum kind kind;
+	int expected;                           /* at the end of its time */
+};
+
+
+static struct run {
+	const struct row *row;
+	pthread_t thread;
+	int error;
+	double ms;
+	_Atomic bool is_done;
+} runs[MAX_ROWS];
+
+static void *run(void *arg)
+{
+	struct run *r = arg;
+	struct timespec from = now(CLOCK_MONOTONIC), to;
+
+	r->error = r->row->call();
+	to = now(CLOCK_MONOTONIC);
+	r->ms = (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
+	r->is_done = true;
+	return NULL;
+}
+
+static void nothing(int signo)
+{
+	(void)signo;
+}
+
+static void stop_often(void)
+{
+	for (int i = 0; i < NSTOPS; i++) {
+		CHECK(__lsan_do_recoverable_leak_check() == 0);
+		sleep_ms(1);
+	}
+}
+
+static unsigned nbad;
+
+static void judge(const struct run *r, int expected, bool has_waited)
+{
+	if (r->error == -1 || (r->error == expected && (!has_waited || r->ms >= MS)))
+		return;
+	nbad++;
+	dprintf(2, "%s: %s after %.3f ms\n", r->row->name, strerror(r->error), r->ms);
+}
+
+static void interrupt(struct run *r)
+{
+	while (!r->is_done) {
+		pthread_kill(r->thread, SIGUSR1);
+		sleep_ms(5);
+	}
+}
+
+/* Time's end is awaited; then all that has none. */
+static void undisturbed(const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		runs[i] = (struct run){ .row = &rows[i] };
+		CHECK(pthread_create(&runs[i].thread, NULL, run, &runs[i]) == 0);
+	}
+	sleep_ms(20);
+	stop_often();
+	for (size_t i = 0; i < n; i++) {
+		struct run *r = &runs[i];
+
+		if (rows[i].kind == ENDLESS && r->is_done) {
+			judge(r, -2, false);
+		} else if (rows[i].kind == ENDLESS) {
+			interrupt(r);
+			judge(r, EINTR, false);
+		}
+		pthread_join(r->thread, NULL);
+		if (rows[i].kind != ENDLESS)
+			judge(r, rows[i].expected, rows[i].kind == TIMED);
+	}
+}
+
+static void *go_on_stopping(void *is_over)
+{
+	while (!*(_Atomic bool *)is_over) {
+		__lsan_do_recoverable_leak_check();
+		sleep_ms(1);
+	}
+	return NULL;
+}
+
+/* The program's signal, in the midst of stops. */
+static void interrupted(const struct row *rows, size_t n)
+{
+	_Atomic bool is_over = false;
+	pthread_t stopper;
+
+	for (size_t i = 0; i < n; i++) {
+		runs[i] = (struct run){ .row = &rows[i] };
+		if (rows[i].kind == TIMED)
+			CHECK(pthread_create(&runs[i].thread, NULL, run, &runs[i]) == 0);
+	}
+	CHECK(pthread_create(&stopper, NULL, go_on_stopping, (void *)&is_over) == 0);
+	for (int round = 0; round < 10; round++) {      /* some may not have begun */
+		sleep_ms(20);
+		for (size_t i = 0; i < n; i++) {
+			if (rows[i].kind == TIMED && !runs[i].is_done)
+				pthread_kill(runs[i].thread, SIGUSR1);
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].kind != TIMED)
+			continue;
+		pthread_join(runs[i].thread, NULL);
+		judge(&runs[i], EINTR, false);
+	}
+	is_over = true;
+	pthread_join(stopper, NULL);
+}
+
+static void set_leaks(void)
+{
+	setenv("SPANGC_MODE", "leaks", 1);
+}
+
+static int eintr_main(int argc, const struct row *rows, size_t n, void (*prepare)(void),
+                      void (*tidy_up)(void))
+{
+	struct sigaction action = { .sa_handler = nothing };
+	struct outcome o;
+
+	if (!preloaded_library())
+		SKIP("runs with the library only");
+	watchdog(100);
+	CHECK(n <= MAX_ROWS);
+	if (argc > 1) {
+		CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+		prepare();
+		undisturbed(rows, n);
+		interrupted(rows, n);
+		tidy_up();
+		return nbad > 0;
+	}
+	run_self(&o, "leaks", set_leaks);
+	CHECKF(ended_well(&o), "%x:\n%s", (unsigned)o.status, o.err);
+	return 0;
+}
+
+#endif
