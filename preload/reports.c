@@ -178,7 +178,8 @@ static uint64_t write_in_copy(struct leaks_request *request)
 	case SNAPSHOT_DONE:
 		return s.result;
 	case SNAPSHOT_REFUSED:
-		say_refused(s.error);
+		if (s.error != ENODATA)         /* the program's own wish, and the report tells */
+			say_refused(s.error);
 		return leaks_report(request);
 	default:
 		report_line("a report is missing: the copy of the process that was to write it ",

@@ -7,6 +7,9 @@
  * tell of. No handler of pthread_atfork() runs. It is its own master: if the program dies, it still
  * writes its report, and a clock sees to it that it ends.
  *
+ * A copy that lacks memory of the process (MADV_DONTFORK: V8's heap, for one) would report what only
+ * that points to: it is refused.
+ *
  *     results.is_resumed    0 until the program runs on, then 1; the copy waits for it where it
  *                           wants to tell how long that took
  */
@@ -27,6 +30,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -48,6 +52,7 @@ struct results {
 	struct snapshot_pause pause;
 
 	/* The copy, before is_done. */
+	bool is_partial;                        /* memory of the process is not in the copy */
 	uint64_t value;
 	uint32_t report_number;
 };
@@ -58,6 +63,9 @@ static struct {
 
 	/* Constant in each process. */
 	bool is_copy;
+
+	/* The process; the copy reads it. */
+	uint64_t data_pages;
 
 	/* The process that has no copy under way. */
 	struct area {
@@ -94,6 +102,27 @@ void snapshot_fork_child(void)
 {
 	for (unsigned i = 0; i < snapshot.nareas; i++)
 		check(!os_renew_shared((uintptr_t)snapshot.areas[i].p, snapshot.areas[i].nbytes));
+}
+
+/* "size resident shared text lib data dt", in pages. */
+static bool see_statm(char *line, void *arg)
+{
+	for (unsigned field = 0; field < 5; field++) {
+		line += strcspn(line, " ");
+		line += *line == ' ';
+	}
+	for (; *line >= '0' && *line <= '9'; line++)
+		*(uint64_t *)arg = *(uint64_t *)arg * 10 + (uint64_t)(*line - '0');
+	return false;
+}
+
+/* Private memory that may be written. What MADV_DONTFORK keeps from children is not counted there. */
+static uint64_t data_pages(void)
+{
+	uint64_t n = 0;
+
+	peek_lines("/proc/thread-self/statm", see_statm, &n);
+	return n;
 }
 
 /* --- in the copy --- */
@@ -190,11 +219,22 @@ static void close_files(struct snapshot *s)
 		call(SYS_close, null, 0, 0, 0);
 }
 
+static _Noreturn void end_copy(void)
+{
+	/* release: pairs with the acquire in take_results(). */
+	atomic_store_explicit(&snapshot.results->is_done, 1, memory_order_release);
+	for (;;)
+		call(SYS_exit_group, 0, 0, 0, 0);
+}
+
 static _Noreturn void be_copy(struct snapshot *s)
 {
 	struct results *r = snapshot.results;
 
 	snapshot.is_copy = true;
+	r->is_partial = data_pages() < snapshot.data_pages;
+	if (r->is_partial)
+		end_copy();
 	report_file_set_pid(s->pid);
 	drop_handlers();
 	limit_life();
@@ -203,10 +243,7 @@ static _Noreturn void be_copy(struct snapshot *s)
 	offer_to_oom_killer();
 	r->value = s->fn(s->arg);
 	r->report_number = report_file_number();
-	/* release: pairs with the acquire in take_results(). */
-	atomic_store_explicit(&r->is_done, 1, memory_order_release);
-	for (;;)
-		call(SYS_exit_group, 0, 0, 0, 0);
+	end_copy();
 }
 
 struct snapshot_pause snapshot_pause(void)
@@ -251,6 +288,7 @@ static long make_copy(struct snapshot *s)
 	if (!scan_stop())
 		return -EAGAIN;
 	kernel_keep();
+	snapshot.data_pages = data_pages();
 
 	uint64_t stopped_ns = os_now_ns();
 	long child = call(SYS_clone, 0, 0, 0, 0);
@@ -274,6 +312,10 @@ static enum snapshot_end take_results(struct snapshot *s, long child)
 		s->signo = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 		return SNAPSHOT_DIED;
 	}
+	if (r->is_partial) {
+		s->error = ENODATA;
+		return SNAPSHOT_REFUSED;
+	}
 	s->result = r->value;
 	report_file_set_number(r->report_number);
 	return SNAPSHOT_DONE;
@@ -288,6 +330,7 @@ enum snapshot_end snapshot_run(struct snapshot *s)
 		return SNAPSHOT_REFUSED;
 	}
 	r->pause = (struct snapshot_pause){ 0 };
+	r->is_partial = false;
 	/* relaxed: there is no copy yet, and clone() orders it. */
 	atomic_store_explicit(&r->is_resumed, 0, memory_order_relaxed);
 	atomic_store_explicit(&r->is_done, 0, memory_order_relaxed);

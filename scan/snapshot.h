@@ -7,8 +7,9 @@
  * In the copy no lock is taken, neither of ours nor of libc's or the loader's: a thread that is not in it
  * may hold it, if only because it did not stop in time. No malloc, stdio, dl_iterate_phdr, pthread calls. getpid() is another,
  * /proc/self/task has one entry, timers and what became of epoll instances: scan/kernel.h.
- * Not in it: memory that the program keeps from its children (MADV_DONTFORK, MADV_WIPEONFORK). What it
- * shares with other processes (MAP_SHARED) goes on changing.
+ * Where the program keeps writable memory from its children (MADV_DONTFORK) the copy is refused, with
+ * ENODATA. What it wipes for them (MADV_WIPEONFORK) is zero. What it shares with other processes
+ * (MAP_SHARED) goes on changing.
  */
 #ifndef SCAN_SNAPSHOT_H
 #define SCAN_SNAPSHOT_H
@@ -17,7 +18,7 @@
 
 enum snapshot_end {
 	SNAPSHOT_DONE,
-	SNAPSHOT_REFUSED,                       /* nothing was done: the kernel makes no copy */
+	SNAPSHOT_REFUSED,                       /* nothing was done: no copy, or not all of it */
 	SNAPSHOT_DIED,                          /* on the way */
 };
 
