@@ -136,7 +136,8 @@ static void *move(void *p, const struct block *b, size_t nbytes, const void *fun
 void *leaks_resize(void *p, const struct block *b, size_t nbytes, const void *function,
                    const void *caller)
 {
-	if (block_keeps(b, nbytes)) {
+	/* The address behind a large block's end stays its own. */
+	if (block_keeps(b, nbytes) && (b->class != SIZECLASS_LARGE || nbytes < b->usable)) {
 		record_tell_freed(p, b);
 		note(p, b, nbytes, function, caller);
 		return p;
