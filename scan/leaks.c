@@ -29,6 +29,7 @@ static const unsigned aligns[] = {
 };
 
 static struct scratch block_memory;
+static size_t nroom;                            /* in it: blocks that were counted */
 
 /* --- direct and indirect --- */
 
@@ -177,11 +178,12 @@ static void add_any(const void *p, const struct block *b, void *arg)
 	entries_add(&l->entries, &r, 0);
 }
 
+/* A thread that did not answer runs on, and may have lost more since they were counted. */
 static void note(const void *p, const struct block *b, void *arg)
 {
 	struct leaks *l = arg;
 
-	if (mark_is_marked((uintptr_t)p))
+	if (mark_is_marked((uintptr_t)p) || l->nblocks == nroom)
 		return;
 
 	struct record r = record_get(p, b);
@@ -209,6 +211,7 @@ static const char *collect(struct leaks *l)
 
 	uint32_t *list = (uint32_t *)&l->blocks[l->nblocks];
 
+	nroom = l->nblocks;
 	l->nblocks = 0;
 	record_visit_blocks(note, l);
 	leaks_classify(l->blocks, (uint32_t)l->nblocks, list, find_word);
@@ -274,6 +277,7 @@ const char *leaks_find(struct leaks *l, enum leaks_kind kind)
 	                  ? look(l, kind) : "no memory for a report";
 
 	l->nthreads = scan_stop_info().nthreads + 1;
+	l->nmissed = scan_stop_info().nmissed;
 	if (is_copy) {
 		l->pause = snapshot_pause();
 	} else {

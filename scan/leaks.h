@@ -18,6 +18,7 @@ struct leaks {
 	struct leaks_entries entries;           /* not sorted yet */
 	struct snapshot_pause pause;            /* copy_ns is 0: it stood still all the time */
 	unsigned nthreads;
+	unsigned nmissed;                       /* did not answer: their registers were not seen */
 
 	struct leaks_block *blocks;             /* by address */
 	size_t nblocks;

@@ -46,7 +46,8 @@ void mark_word(uintptr_t word);
 void mark_drain(void);
 
 /* `block` is the start of an allocated block. Is it marked; mark it, and let mark_drain() read it.
- * True: it was not marked before. ctx: stw */
+ * True: it was not marked before. A block behind the heap's end at mark_start(), made by a thread that
+ * runs on, counts as marked. ctx: stw */
 bool mark_is_marked(uintptr_t block);
 bool mark_block(uintptr_t block);
 

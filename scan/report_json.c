@@ -142,6 +142,7 @@ static void out_head(struct out *o, const struct report *r)
 	out_number(o, ",\"stop_us\":", r->found->pause.stop_ns / 1000);
 	out_number(o, ",\"copy_us\":", r->found->pause.copy_ns / 1000);
 	out_number(o, ",\"threads\":", r->found->nthreads);
+	out_number(o, ",\"missed_threads\":", r->found->nmissed);
 }
 
 struct list {

@@ -135,6 +135,18 @@ static void out_pause(struct out *o, const struct report *r)
 	out_str(o, r->found->nthreads == 1 ? " thread.\n\n" : " threads.\n\n");
 }
 
+/* What only these hold is called leaked. */
+static void out_missed(struct out *o, const struct report *r)
+{
+	unsigned n = r->found->nmissed;
+
+	if (!n)
+		return;
+	out_dec(o, n);
+	out_str(o, n == 1 ? " thread did not answer and ran on: its registers were not seen.\n\n"
+	                  : " threads did not answer and ran on: their registers were not seen.\n\n");
+}
+
 /* --- leaks --- */
 
 static void out_suppression(const char *pattern, const struct leaks_sum *sum, void *arg)
@@ -191,6 +203,7 @@ static void out_leaks(struct out *o, const struct report *r)
 	}
 	out_hidden(o, r);
 	out_suppressed(o, r);
+	out_missed(o, r);
 	out_pause(o, r);
 	out_sum(o, "SUMMARY: spangc: ", &all, " byte(s) leaked in ", " allocation(s).\n");
 }
@@ -208,6 +221,7 @@ static void out_profile(struct out *o, const struct report *r)
 		out_origin(o, r, e);
 		out_str(o, "\n");
 	}
+	out_missed(o, r);
 	out_pause(o, r);
 	out_sum(o, "SUMMARY: spangc: ", &r->found->reachable, " byte(s) reachable in ",
 	        " allocation(s).\n");

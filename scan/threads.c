@@ -435,6 +435,7 @@ static bool stop_others(void)
 	} while (world.has_new && !world.is_short);
 	world.info = (struct scan_stop_info){ .ns = os_now_ns() - world.began_ns };
 	visit_tasks(note_missed);
+	world.info.nmissed += world.is_short;   /* at least one: there was no memory to ask it */
 	return true;
 }
 
