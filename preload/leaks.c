@@ -17,6 +17,7 @@
 #include "preload/preload.h"
 #include "preload/reporter.h"
 #include "scan/hidden.h"
+#include "scan/leaks.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
@@ -155,6 +156,7 @@ bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes)
 void leaks_start(void)
 {
 	record_start();
+	leaks_keep_memory();
 	thread_names_start();
 	hooks.freed_reported = hidden_freed;
 	if (knobs.stacks == KNOB_STACKS_ALL && !stacks_start((unsigned)knobs.stack_depth))

@@ -31,6 +31,36 @@ static const unsigned aligns[] = {
 static struct scratch block_memory;
 static size_t nroom;                            /* in it: blocks that were counted */
 
+#define KEPT_SHARE 16                           /* of the limit */
+#define KEPT_MAX MIB(64)
+
+/* For reports, mapped but while there is one. */
+static struct {
+	uintptr_t base;
+	size_t nbytes;
+} kept;
+
+void leaks_keep_memory(void)
+{
+	size_t limit = os_memory_limit(), nbytes = limit / KEPT_SHARE;
+
+	if (limit == SIZE_MAX || kept.base)
+		return;
+	nbytes = align_down(nbytes < KEPT_MAX ? nbytes : KEPT_MAX, OS_PAGE_BYTES);
+	kept.base = nbytes ? (uintptr_t)os_map(nbytes) : 0;
+	kept.nbytes = nbytes;
+	if (kept.base)
+		os_name(kept.base, nbytes, "spangc kept");
+	mark_limit_work(nbytes / 4);            /* the rest is for marks and for what is leaked */
+}
+
+static void use_kept_memory(void)
+{
+	if (kept.base)
+		os_unmap(kept.base, kept.nbytes);
+	kept.base = 0;
+}
+
 /* --- direct and indirect --- */
 
 struct flood {
@@ -272,6 +302,7 @@ const char *leaks_find(struct leaks *l, enum leaks_kind kind)
 		modules_note();
 	if (!is_copy && !scan_stop())
 		return "threads can't be stopped";
+	use_kept_memory();
 
 	const char *why = entries_start(&l->entries, kind == LEAKS_REPORT ? 2 : 1)
 	                  ? look(l, kind) : "no memory for a report";
@@ -325,4 +356,5 @@ void leaks_drop(struct leaks *l)
 	scratch_drop(&block_memory);
 	entries_drop(&l->entries);
 	memset(l, 0, sizeof *l);
+	leaks_keep_memory();
 }

@@ -24,6 +24,10 @@ struct leaks {
 	size_t nblocks;
 };
 
+/* Where the program's memory is limited a part is kept for reports: a sixteenth. Else, at the limit,
+ * there would be none for marks. ctx: init */
+void leaks_keep_memory(void);
+
 /* Stops the world (in a copy of the process it is), marks, and classifies what is not marked. Entries
  * are of leaked blocks, of reachable ones (LEAKS_PROFILE), or of all, and then nothing is marked
  * (LEAKS_DIFF). The reason why it could not, or NULL. One at a time. ctx: any, no lock held */

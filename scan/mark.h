@@ -4,7 +4,9 @@
  * thread, which others help when there is much to do (mark_set_workers()). A word is a
  * pointer if it is an address inside an allocated block's slot, also with its upper 16 bits cleared
  * (tagged). The end of a block is inside too, because the modes that scan ask for a byte more than
- * the program does.
+ * the program does. So is what lies between the bytes asked for and the slot's end, though the record
+ * of a block says where they end: a program may use what malloc_usable_size() grants, and keep no
+ * pointer but one into that; a leak that such a stray word hides is less than one that is none.
  *
  * Mark bits lie outside the heap, one for each granule. Memory comes from the kernel: neither
  * mark_start() nor anything after it takes a lock or allocates from the heap.
