@@ -41,6 +41,10 @@
 /* libc's other name: preload has the usual one. */
 extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
 
+/* The loader's: from here on the first thread's stack is the kernel's: arguments and environment, where
+ * the program may have put pointers of its own. */
+extern void *__libc_stack_end;
+
 #define SIGNAL_BELOW_LAST 4                     /* SIGRTMAX less this: 60 */
 #define NBUCKETS 1024
 #define CHUNK_RECORDS 128
@@ -723,7 +727,8 @@ void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg)
 		if (t->is_in_use)
 			fn(t->base, t->limit, arg);
 		else if (has_ended(t))
-			fn(t->base, holds(t, t->libc_record) ? t->libc_record : t->limit, arg);
+			fn(t->base, holds(t, t->libc_record) ? t->libc_record
+			                                     : (uintptr_t)__libc_stack_end, arg);
 	}
 }
 
