@@ -52,8 +52,8 @@ static struct {
 	/* The reporter; the child of a fork, before it has one. */
 	struct own_fd listener;
 	char path[sizeof ((struct sockaddr_un *)0)->sun_path];
+	ino_t ino;                              /* of the file */
 	uid_t uid;                              /* that it was made for */
-	bool is_child;                          /* of a fork: another name, if it is a fixed one */
 	bool has_failed;                        /* said; not tried again */
 
 	/* Any thread, atomic: who removes the file. */
@@ -119,10 +119,8 @@ static const char *make_folder(const char *path)
 	return NULL;
 }
 
-/* The pid, where a name of the user's has none: each process of several must have a name of its own. */
 static const char *find_name(char *path)
 {
-	const char *pattern = (const char *)(uintptr_t)knobs.control;
 	const char *why = NULL;
 
 	if (knobs.control == KNOB_CONTROL_ON) {
@@ -131,16 +129,15 @@ static const char *find_name(char *path)
 		why = make_folder(path);
 		append(path, "/");
 		append_number(path, (uint64_t)getpid());
-	} else if (!report_file_expand(pattern, path)) {
+	} else if (!report_file_expand((const char *)(uintptr_t)knobs.control, path)) {
 		why = "the name is too long";
-	} else if (control.is_child && !strstr(pattern, "%p")) {
-		append(path, ".");
-		append_number(path, (uint64_t)getpid());
 	}
 	return !why && strlen(path) >= sizeof control.path ? "the name is too long" : why;
 }
 
 /* --- the socket --- */
+
+static const char name_is_taken[] = "somebody else has that name";
 
 static struct sockaddr_un address_of(const char *path)
 {
@@ -174,8 +171,27 @@ static const char *listen_at(int fd, const char *path)
 
 	remove_stale(path);
 	if (fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, sizeof a))
-		return errno == EADDRINUSE ? "somebody else has that name" : "it can't be made there";
+		return errno == EADDRINUSE ? name_is_taken : "it can't be made there";
 	return listen(fd, 8) ? "the kernel refuses" : NULL;
+}
+
+static void note_file(const char *path)
+{
+	struct stat st;
+
+	strcpy(control.path, path);
+	control.ino = lstat(path, &st) ? 0 : st.st_ino;
+	control.uid = geteuid();
+	/* release: pairs with the acquire in control_remove(). */
+	atomic_store_explicit(&control.is_there, true, memory_order_release);
+}
+
+/* Programs that clean up /tmp take it for a forgotten file. */
+static bool has_file(void)
+{
+	struct stat st;
+
+	return control.uid == geteuid() && !lstat(control.path, &st) && st.st_ino == control.ino;
 }
 
 static const char *open_at(const char *path)
@@ -190,11 +206,8 @@ static const char *open_at(const char *path)
 		syscall(SYS_close, fd);
 		return why;
 	}
-	strcpy(control.path, path);
-	control.uid = geteuid();
+	note_file(path);
 	control.listener = own(fd);
-	/* release: pairs with the acquire in control_remove(). */
-	atomic_store_explicit(&control.is_there, true, memory_order_release);
 	return NULL;
 }
 
@@ -203,18 +216,27 @@ void control_open(void)
 	char path[KNOB_PATH_BYTES];
 	const char *why;
 
-	if (!knobs.control || control.has_failed
-	    || (is_same(&control.listener) && control.uid == geteuid()))
+	if (!knobs.control || control.has_failed || exits_are_over() || (is_same(&control.listener) && has_file()))
 		return;
 	drop(&control.listener);
 	control_remove();
 	why = find_name(path);
 	if (!why)
 		why = open_at(path);
+	if (why == name_is_taken) {             /* by our parent, or a child's child */
+		append(path, ".");
+		append_number(path, (uint64_t)getpid());
+		why = strlen(path) < sizeof control.path ? open_at(path) : "the name is too long";
+	}
 	if (why) {
 		control.has_failed = true;
 		report_line("no socket for spangc ctl: ", path, ": ", why, NULL);
 	}
+	/* seq_cst: is_there above, then whether the process ends. Pairs with the fence in
+	 * control_remove(): one of both sees the other's. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (exits_are_over())
+		control_remove();
 }
 
 int control_fd(void)
@@ -224,7 +246,8 @@ int control_fd(void)
 
 void control_remove(void)
 {
-	/* acq_rel: the name is whole; one thread removes it. */
+	/* seq_cst: see control_open(). acq_rel: the name is whole; one thread removes it. */
+	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_exchange_explicit(&control.is_there, false, memory_order_acq_rel))
 		unlink(control.path);
 }
@@ -234,7 +257,6 @@ void control_fork_child(void)
 	/* relaxed: the child has one thread. */
 	atomic_store_explicit(&control.is_there, false, memory_order_relaxed);
 	drop(&control.listener);
-	control.is_child = true;
 	control.has_failed = false;
 }
 

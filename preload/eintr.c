@@ -389,19 +389,23 @@ static uint64_t timeout_of(const struct transfer *t)
 	return ns_of(&(struct timespec){ time.tv_sec, time.tv_usec * 1000 });
 }
 
+static uint64_t end_of(const struct transfer *t)
+{
+	return (t->start_ms + COARSE_MS) * NS_PER_MS + timeout_of(t);
+}
+
 /* The call has failed: is it to be made again? Where its time ran out, errno is `timed_out`. */
 static bool is_to_be_repeated(const struct transfer *t, int timed_out)
 {
 	if (!is_to_go_on(t->before))
 		return false;
 
-	uint64_t timeout = timeout_of(t);
 	struct pollfd p = { .fd = t->fd, .events = t->option == SO_RCVTIMEO ? POLLIN : POLLOUT };
 
-	if (!timeout)
+	if (!timeout_of(t))
 		return true;
 
-	int n = our_poll(&p, 1, ms_left_until((t->start_ms + COARSE_MS) * NS_PER_MS + timeout));
+	int n = our_poll(&p, 1, ms_left_until(end_of(t)));
 
 	if (n == 0)
 		errno = timed_out;
@@ -512,10 +516,21 @@ static int our_accept4(int fd, struct sockaddr *from, socklen_t *len, int flags)
 	return RECEIVE(fd, REAL(accept4)(fd, from, len, flags));
 }
 
-/* The second call waits for the connection that the first one has begun. */
+/* The second call waits for the connection that the first one has begun, if poll() does not say first
+ * that the time is over: of a local socket it says nothing. */
 static int our_connect(int fd, const struct sockaddr *to, socklen_t len)
 {
-	return TRANSFER(fd, SO_SNDTIMEO, EINPROGRESS, REAL(connect)(fd, to, len));
+	struct transfer t = begin(fd, SO_SNDTIMEO);
+	int timed_out = to && to->sa_family == AF_UNIX ? EAGAIN : EINPROGRESS;
+	int result;
+
+	while ((result = REAL(connect)(fd, to, len)) == -1 && is_to_be_repeated(&t, timed_out)) {
+		if (timeout_of(&t) && !left_until(end_of(&t))) {
+			errno = timed_out;
+			break;
+		}
+	}
+	return result;
 }
 
 static ssize_t our_write(int fd, const void *from, size_t n)

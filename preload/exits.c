@@ -6,7 +6,8 @@
  *     quick_exit()               last of the handlers for it
  *     _exit(), _Exit()           wrapped
  *     deadly signals             where the program left the default action: the report, then that
- *                                action, so that the status stays "killed by", core dump included
+ *                                action, so that the status stays "killed by", core dump included;
+ *                                process 1 of a pid namespace goes on, as the kernel has it
  *     exec                       execs.c
  *
  * Not seen: the system calls themselves, SIGKILL. Not reported: SIGSEGV, SIGBUS, SIGFPE, SIGILL,
@@ -14,6 +15,7 @@
  * written at the end, signals wait; those of the deadly kind that another thread takes wait for it.
  */
 #include "preload/preload.h"
+#include "preload/reporter.h"
 
 #include "core/knobs.h"
 #include "core/sigmask.h"
@@ -82,15 +84,25 @@ static int finish(int status, const char *when)
 		return status;
 	}
 
+	reporter_finish();
+
 	uint64_t nbytes = write_report(when);
 
 	atomic_store_explicit(&state, STATE_OVER, memory_order_relaxed);
 	return nbytes && status == 0 ? (int)knobs.exitcode : status;
 }
 
+bool exits_are_over(void)
+{
+	/* relaxed: see finish(). */
+	return atomic_load_explicit(&state, memory_order_relaxed) != STATE_RUNNING;
+}
+
 /* A child of fork() that only makes way for another program has nothing of its own to report. */
 void exits_before_exec(void)
 {
+	if (reports_are_on())
+		reporter_finish();
 	/* relaxed: see finish(). */
 	if (reports_are_on() && !is_forked
 	    && atomic_load_explicit(&state, memory_order_relaxed) == STATE_RUNNING)
@@ -130,6 +142,10 @@ static void die_of(int signo)
 {
 	struct sigaction default_action = { .sa_handler = SIG_DFL };
 
+	if (getpid() == 1) {                    /* whom such a signal does nothing */
+		reports_write_now("signal");
+		return;
+	}
 	finish(0, "signal");
 	__sigaction(signo, &default_action, NULL);
 	raise(signo);                           /* it is blocked until we return */
@@ -140,7 +156,7 @@ static const struct sigaction *own_action(void)
 	static struct sigaction action;
 
 	action.sa_handler = die_of;
-	action.sa_flags = SA_ONSTACK;
+	action.sa_flags = SA_ONSTACK | SA_RESTART;
 	sigfillset(&action.sa_mask);
 	sigdelset(&action.sa_mask, scan_threads_signal());
 	return &action;

@@ -2,7 +2,7 @@
  *
  * Reached from the constructor, and before a report, for what was loaded meanwhile. (Not
  * when it is loaded: dlopen() looks at its caller, and so is the last thing that our wrapper does.)
- * The loader's lock is held while a module is looked at, so that none goes away. A word that still
+ * The loader's lock is held while a module is looked at, so that none goes away (but scan/loaded.h). A word that still
  * leads to the loader is one of a function that was not called yet; the loader may fill it at the
  * same time, and then that function stays libc's for this module.
  */
@@ -11,6 +11,7 @@
 #include "core/os.h"
 #include "core/report.h"
 #include "preload/preload.h"
+#include "scan/loaded.h"
 #include "scan/regs.h"
 
 #include <link.h>
@@ -188,7 +189,7 @@ void imports_redirect(void)
 
 	if (!imports.ntables)
 		return;
-	dl_iterate_phdr(redirect_module, &nloaded);
+	loaded_visit(redirect_module, &nloaded);
 	if (nloaded)
 		imports.nloaded = nloaded;
 }

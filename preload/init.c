@@ -21,6 +21,7 @@
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "core/verify.h"
+#include "scan/loaded.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -109,6 +110,7 @@ static void stand_down(const char *why)
 
 static void fork_prepare(void)
 {
+	loaded_fork_prepare();
 	reporter_fork_prepare();
 	cache_fork_prepare();
 }

@@ -18,6 +18,7 @@
 #include "preload/reporter.h"
 #include "scan/hidden.h"
 #include "scan/leaks.h"
+#include "scan/loaded.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/stacks.h"
@@ -163,6 +164,18 @@ void leaks_start(void)
 		report_line("no memory for stacks: leaks are reported without", NULL);
 }
 
+static struct import iterate_import;
+
+/* The unwinder's must not wait for a lock that is lost; everybody else's is as it was. */
+static int our_iterate(loaded_fn *fn, void *arg)
+{
+	if (unlikely(loaded_is_lockless()) && stacks_is_unwinding())
+		return loaded_visit(fn, arg);
+	return ((int (*)(loaded_fn *fn, void *arg))iterate_import.real)(fn, arg);
+}
+
+static struct import iterate_import = { "dl_iterate_phdr", (void *)our_iterate, NULL };
+
 static void start_unwinding(void)
 {
 	stacks_unwind_fn *unwind;
@@ -173,6 +186,7 @@ static void start_unwinding(void)
 	if (unwind) {
 		unwind((void *[1]){ NULL }, 1);         /* it allocates at its first call */
 		stacks_unwind_with(unwind);
+		imports_add(&iterate_import, 1);
 	} else {
 		report_line("libunwind.so.8 is not installed: stacks of leaks have one frame", NULL);
 	}
@@ -217,11 +231,11 @@ void leaks_start_looking(void)
 	signals_start();
 	execs_start();
 	threads_start();
+	start_unwinding();
 	imports_redirect();
 	dl_iterate_phdr(exclude_own, NULL);
 	if (!modules_start())
 		report_line("no memory for names of modules", NULL);
-	start_unwinding();
 	reports_start();
 	exits_start();
 	reporter_start();

@@ -101,6 +101,9 @@ void threads_start(void);
 /* The process is about to become another program. ctx: any */
 void exits_before_exec(void);
 
+/* Has the last report begun? ctx: any */
+bool exits_are_over(void);
+
 /* The program has set `signo` to its default action behind sigaction()'s back. Is `handler`, as it
  * was before, the program's? ctx: any, signal */
 void exits_was_defaulted(int signo);

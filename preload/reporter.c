@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define CHILD_MS 50                             /* until a fork child is taken seriously */
 #define LOOK_MS 1000                            /* is there another thread? is the socket ours? */
 #define KERNEL_BYTES 8                          /* of a sigset_t */
 
@@ -48,6 +49,7 @@ static struct {
 
 	/* Before fork, for its child. */
 	bool was_alone;                         /* the program had one thread */
+	bool is_child;
 
 	/* Any thread, atomic. */
 	_Atomic uint32_t state;                 /* enum reporter_state */
@@ -148,6 +150,8 @@ static void serve(void)
 {
 	uint64_t due = now_ms() + knobs.report_every_ms, now;
 
+	if (reporter.is_child)                  /* which may just be about to exec */
+		await(CHILD_MS);
 	for (;;) {
 		/* relaxed: see wake(). */
 		if (atomic_load_explicit(&reporter.is_leaving, memory_order_relaxed) || is_last())
@@ -221,6 +225,7 @@ static void catch_signal(void)
 		return;
 	}
 	__sigaction((int)knobs.report_signal, own_action(), &reporter.seen);
+	exits_hide(&reporter.seen);
 }
 
 void reporter_start(void)
@@ -258,6 +263,18 @@ void reporter_note(int signo, const struct sigaction *new, struct sigaction *old
 		*old = reporter.seen;
 	if (new)
 		reporter.seen = *new;
+}
+
+void (*reporter_was_set(int signo, void (*now)(int signo), void (*before)(int signo)))(int signo)
+{
+	struct sigaction seen = reporter.seen, new = { .sa_handler = now };
+
+	if (!is_ours(signo))
+		return before;
+	reporter.seen = new;
+	if (is_plain(&new))
+		__sigaction(signo, own_action(), NULL);
+	return (void *)before == (void *)on_signal ? seen.sa_handler : before;
 }
 
 bool reporter_stop(void)
@@ -301,6 +318,7 @@ void reporter_fork_child(void)
 	atomic_store_explicit(&reporter.tid, 0, memory_order_relaxed);
 	atomic_store_explicit(&reporter.is_wanted, false, memory_order_relaxed);
 	atomic_store_explicit(&reporter.state, REPORTER_LATE, memory_order_relaxed);
+	reporter.is_child = true;
 	control_fork_child();
 	if (reporter.was_alone)
 		create();

@@ -29,6 +29,9 @@ void reporter_finish(void);
 const struct sigaction *reporter_replace(int signo, const struct sigaction *new);
 void reporter_note(int signo, const struct sigaction *new, struct sigaction *old);
 
+/* The same for signal() and its like, which have been called; the handler that it returns. ctx: any */
+void (*reporter_was_set(int signo, void (*now)(int signo), void (*before)(int signo)))(int signo);
+
 /* --- control.c, for the thread alone --- */
 
 /* Opens the socket that SPANGC_CONTROL asks for, or again if it is no longer ours. */

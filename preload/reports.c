@@ -4,11 +4,12 @@
  *     spangc_leak_report()         by a copy of the process, for which the calling thread waits;
  *                                  by the process itself if the kernel makes no copy
  *
- * One at a time, the next one waits. A child of vfork() has our memory: it is known by its pid, and
+ * One at a time, the next one waits; where the last one waits, no other begins. A child of vfork() has our memory: it is known by its pid, and
  * reports nothing.
  */
 #include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/report_room.h"
 #include "preload/reporter.h"
 
 #include "core/lock.h"
@@ -44,6 +45,9 @@ static struct {
 	/* The lock. */
 	bool has_said;                          /* that no copies are made */
 	bool is_over;                           /* the last one was written */
+
+	/* Any thread, atomic. */
+	_Atomic unsigned nlast;                 /* threads that want to write the last one */
 } reports = { .lock = LOCK_INIT(LOCK_REPORTS) };
 
 /* The folder of the library, as it was at the start: its name may be relative. */
@@ -113,6 +117,15 @@ static bool enter(struct sigmask *saved)
 	return false;
 }
 
+/* As enter(); nor while somebody else wants to write the last report. */
+static bool enter_for(const struct leaks_request *request, struct sigmask *saved)
+{
+	/* relaxed: one that is overlooked is waited for. */
+	if (request->goes_on && atomic_load_explicit(&reports.nlast, memory_order_relaxed))
+		return false;
+	return enter(saved);
+}
+
 static void leave(const struct sigmask *saved)
 {
 	lock_drop(&reports.lock);
@@ -180,29 +193,39 @@ static uint64_t write_last(struct leaks_request *request)
 	return leaks_report(request);
 }
 
+struct job {
+	struct leaks_request *request;
+	uint64_t nbytes;                        /* the result */
+};
+
+static void work(void *arg)
+{
+	struct job *j = arg;
+
+	fill_in(j->request);
+	imports_redirect();
+	leaks_report_prepare(j->request);
+	if (!j->request->goes_on)
+		j->nbytes = write_last(j->request);
+	else if (!reports.is_over)
+		j->nbytes = write_in_copy(j->request);
+	if (*reports.has_failed)
+		j->nbytes = REPORTS_FAILED;
+	leaks_report_finish(j->request);
+}
+
 uint64_t reports_write(struct leaks_request *request)
 {
+	struct job j = { request, REPORTS_FAILED };
 	int kept = errno;
 	struct sigmask saved;
 
-	if (!reports_are_on() || !enter(&saved))
+	if (!reports_are_on() || !enter_for(request, &saved))
 		return REPORTS_FAILED;
-	fill_in(request);
-	imports_redirect();
-	leaks_report_prepare(request);
-
-	uint64_t nbytes = REPORTS_FAILED;
-
-	if (!request->goes_on)
-		nbytes = write_last(request);
-	else if (!reports.is_over)
-		nbytes = write_in_copy(request);
-	if (*reports.has_failed)
-		nbytes = REPORTS_FAILED;
-	leaks_report_finish(request);
+	report_room_run(work, &j);
 	leave(&saved);
 	errno = kept;
-	return nbytes;
+	return j.nbytes;
 }
 
 static uint64_t write_simple(struct leaks_request *request)
@@ -222,8 +245,14 @@ void reports_await(void)
 
 uint64_t reports_write_last(const char *when)
 {
+	uint64_t nbytes;
+
 	reporter_finish();
-	return write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
+	/* relaxed, both: see enter_for(). */
+	atomic_fetch_add_explicit(&reports.nlast, 1, memory_order_relaxed);
+	nbytes = write_simple(&(struct leaks_request){ .when = when, .fd = -1, .format = -1 });
+	atomic_fetch_sub_explicit(&reports.nlast, 1, memory_order_relaxed);
+	return nbytes;
 }
 
 uint64_t reports_write_now(const char *when)
@@ -237,6 +266,7 @@ void reports_start(void)
 	reports.pid = getpid();
 	reports.start_ns = os_now_ns();
 	find_helper();
+	report_room_start();
 	snapshot_start();
 	reports.has_failed = snapshot_shared(sizeof *reports.has_failed);
 	if (!reports.has_failed)
@@ -250,5 +280,7 @@ void reports_fork_child(void)
 	reports.pid = getpid();
 	lock_reset_after_fork(&reports.lock);
 	reports.is_over = false;
+	/* relaxed: there is one thread. */
+	atomic_store_explicit(&reports.nlast, 0, memory_order_relaxed);
 	snapshot_fork_child();
 }

@@ -126,7 +126,7 @@ EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *o
 		new = &copy;
 	}
 
-	int result = __sigaction(signo, reporter_replace(signo, exits_replace(signo, new)), old);
+	int result = __sigaction(signo, exits_replace(signo, reporter_replace(signo, new)), old);
 
 	if (!result && old)
 		exits_hide(old);
@@ -215,6 +215,7 @@ static handler_fn *set_handler(unsigned nr, int signo, handler_fn *handler)
 		return before;
 	if (handler == SIG_DFL)
 		exits_was_defaulted(signo);
+	before = reporter_was_set(signo, handler, before);
 	return exits_is_own(before) ? SIG_DFL : before;
 }
 

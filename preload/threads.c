@@ -16,6 +16,7 @@
 #include "core/cache.h"
 #include "core/lock.h"
 #include "core/scavenge.h"
+#include "scan/loaded.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
 #include "scan/thread_names.h"
@@ -84,6 +85,16 @@ static void *begin(void *thread)
 	return job.start(job.arg);
 }
 
+/* The program gave it, and has it back when the thread has been joined. Else there is none in it. */
+static bool has_stack(const pthread_attr_t *attr)
+{
+	void *lowest;
+	size_t nbytes;
+
+	return attr && !pthread_attr_getstack(attr, &lowest, &nbytes)
+	       && (uintptr_t)lowest + nbytes != 0;
+}
+
 typedef int create_fn(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
                       void *arg);
 
@@ -104,7 +115,10 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
                           void *arg)
 {
 	create_fn *create_next = find_create();
-	struct scan_thread *t = scan_threads_is_on() ? scan_thread_plan(start, arg) : NULL;
+	struct scan_thread *t = NULL;
+
+	if (scan_threads_is_on())
+		t = scan_thread_plan(start, arg, has_stack(attr));
 
 	if (likely(!t))
 		return create_next(thread, attr, start, arg);
@@ -132,7 +146,7 @@ static struct import thrd_import;
 static int our_thrd_create(thrd_t *thread, thrd_start_t start, void *arg)
 {
 	__typeof__(&thrd_create) create_next = thrd_import.real;
-	struct scan_thread *t = scan_thread_plan((void *(*)(void *))(any_fn *)start, arg);
+	struct scan_thread *t = scan_thread_plan((void *(*)(void *))(any_fn *)start, arg, false);
 
 	if (!t)
 		return create_next(thread, start, arg);
@@ -263,6 +277,7 @@ void threads_fork_child(void)
 	helper.is_there = false;
 	scan_threads_fork_child();
 	roots_fork_child();
+	loaded_fork_child();
 	modules_fork_child();
 	thread_names_fork_child();
 }

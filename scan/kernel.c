@@ -8,6 +8,7 @@
  */
 #include "scan/kernel.h"
 
+#include "core/report.h"
 #include "scan/maps.h"
 #include "scan/peek.h"
 #include "scan/scratch.h"
@@ -31,6 +32,7 @@ static struct {
 	struct word *words;
 	size_t nwords;
 	bool is_kept;
+	bool has_uring, is_uring_said;
 } kernel;
 
 struct visit {
@@ -56,15 +58,23 @@ static bool see_epoll_line(char *line, void *arg)
 	return true;
 }
 
+static bool is_named(const char *target, size_t len, const char *name)
+{
+	return len == strlen(name) && memcmp(target, name, len) == 0;
+}
+
 static bool is_epoll(unsigned fd)
 {
-	static const char epoll[] = "anon_inode:[eventpoll]";
-	char path[64], *end = path, target[sizeof epoll];
+	char path[64], *end = path, target[32];
 
 	peek_put(&end, "/proc/thread-self/fd/");
 	peek_put_number(&end, fd);
-	return readlink(path, target, sizeof target) == sizeof epoll - 1
-	       && memcmp(target, epoll, sizeof epoll - 1) == 0;
+
+	ssize_t len = readlink(path, target, sizeof target);
+
+	if (len > 0 && is_named(target, (size_t)len, "anon_inode:[io_uring]"))
+		kernel.has_uring = true;
+	return len > 0 && is_named(target, (size_t)len, "anon_inode:[eventpoll]");
 }
 
 static void read_epoll(unsigned fd, void *arg)
@@ -163,8 +173,17 @@ void kernel_keep_rest(void)
 	peek_numbers("/proc/thread-self/fd", see_other_fd, &v);
 }
 
+void kernel_tell(void)
+{
+	if (!kernel.has_uring || kernel.is_uring_said)
+		return;
+	kernel.is_uring_said = true;
+	report_line("io_uring is in use: what only its queues point to is taken for a leak", NULL);
+}
+
 void kernel_forget(void)
 {
+	kernel_tell();
 	kernel.nfds = kernel.nwords = 0;
 	kernel.is_kept = false;
 	scratch_drop(&fd_memory);

@@ -17,4 +17,8 @@ void kernel_keep(void);
 void kernel_keep_rest(void);
 void kernel_forget(void);
 
+/* Says, once, that there are pointers which can't be seen: in the queues of io_uring, if a descriptor
+ * of one was met. ctx: any, world running */
+void kernel_tell(void);
+
 #endif

@@ -14,6 +14,7 @@
 #include "core/knobs.h"
 #include "core/os.h"
 #include "core/record.h"
+#include "scan/kernel.h"
 #include "scan/mark.h"
 #include "scan/modules.h"
 #include "scan/roots.h"
@@ -313,6 +314,7 @@ const char *leaks_find(struct leaks *l, enum leaks_kind kind)
 		l->pause = snapshot_pause();
 	} else {
 		scan_resume();
+		kernel_tell();
 		l->pause.stop_ns = scan_stop_info().ns;
 		l->pause.all_ns = os_now_ns() - before;
 	}

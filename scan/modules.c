@@ -2,8 +2,8 @@
  *
  * Reached from preload (dlclose), from leaks.c before a stop, from stacks.c for each stack, and from
  * symbols.c. LOCK_MODULES guards changes, and is taken by lock_try() only; readers take no lock:
- * records are complete before they are counted, and never go. Depends on peek.h and the loader's
- * dl_iterate_phdr and, from malloc, _dl_find_object, which takes no lock.
+ * records are complete before they are counted, and never go. Depends on peek.h, loaded.h and,
+ * from malloc, the loader's _dl_find_object, which takes no lock.
  *
  * One that is loaded again at its old address is the same record. Of several at one address the
  * first one's words are plain addresses, the others' carry the record's number + 1.
@@ -15,6 +15,7 @@
 
 #include "core/lock.h"
 #include "core/os.h"
+#include "scan/loaded.h"
 #include "scan/peek.h"
 #include "scan/regs.h"
 
@@ -261,7 +262,7 @@ static void look(void)
 	bool is_first = true, has_gone = false;
 
 	modules.round++;
-	dl_iterate_phdr(see, &is_first);
+	loaded_visit(see, &is_first);
 	if (is_first)                           /* nothing was loaded or unloaded */
 		return;
 	for (uint32_t i = 0; i < count(); i++) {

@@ -84,17 +84,27 @@ static size_t least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
+/* Each piece but the first begins with the last word of the one before, but for its first byte: a
+ * pointer that is not aligned may lie across the border. Addresses keep their alignment. */
 static void show_copies(uintptr_t from, uintptr_t to, const struct run *r)
 {
-	while (from < to) {
-		size_t wanted = least(to - from, COPY_BYTES);
-		size_t n = (r->is_protected ? peek_protected : peek)(copy, from, wanted);
+	char *at = copy + from % sizeof(uintptr_t);
+	size_t nagain = 0;
 
-		if (n)
-			r->fn((uintptr_t)copy, (uintptr_t)copy + n, r->what, r->arg);
-		from += n;
-		if (n < wanted)                 /* this page can't be read */
-			from = align_down(from, OS_PAGE_BYTES) + OS_PAGE_BYTES;
+	while (from < to) {
+		size_t wanted = least(to - from, COPY_BYTES - 2 * sizeof(uintptr_t)) + nagain;
+		size_t n = (r->is_protected ? peek_protected : peek)(at, from - nagain, wanted);
+
+		if (n > nagain)
+			r->fn((uintptr_t)at + (nagain > 0), (uintptr_t)at + n, r->what, r->arg);
+		if (n == wanted) {
+			from += wanted - nagain;
+			nagain = sizeof(uintptr_t);
+		} else {                        /* this page can't be read */
+			from = align_down(from - nagain + n, OS_PAGE_BYTES) + OS_PAGE_BYTES;
+			at = copy;
+			nagain = 0;
+		}
 	}
 }
 

@@ -78,6 +78,11 @@ bool stacks_start(unsigned depth)
 	return false;
 }
 
+bool stacks_is_unwinding(void)
+{
+	return is_unwinding;
+}
+
 void stacks_unwind_with(stacks_unwind_fn *unwind)
 {
 	/* release: the unwinder is loaded. Pairs with the acquire in stacks_take(). */

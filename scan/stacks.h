@@ -23,6 +23,9 @@ bool stacks_start(unsigned depth);
 /* Until this is called a stack is `function` and `caller` alone. ctx: init */
 void stacks_unwind_with(stacks_unwind_fn *unwind);
 
+/* Is the calling thread inside it, on our behalf? ctx: any */
+bool stacks_is_unwinding(void);
+
 /* The number of the calling thread's stack: `function` was called from `caller`. While the unwinder
  * itself allocates, it is not called again. errno kept. ctx: alloc */
 uint32_t stacks_take(const void *function, const void *caller);

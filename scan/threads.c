@@ -1,8 +1,8 @@
-/* threads.c: see threads.h.
+/* threads.c: stopping threads: see threads.h.
  *
- * Reached from the leak finder and the collector (stop, visit, resume), from preload (a thread of
- * libc's begins) and from the kernel (the signal). Depends on regs.h and peek.h. LOCK_WORLD: one
- * stop at a time.
+ * Reached from the leak finder and the collector (stop, resume) and from the kernel (the signal).
+ * Depends on regs.h, cuts.h and peek.h; what is known of stopped threads is in world.h, for
+ * thread_stacks.c. LOCK_WORLD: one stop at a time.
  *
  *     world.generation  even: the program runs; odd: a stop, which ends by the next even number
  *
@@ -12,15 +12,14 @@
  * finds the next signal pending.
  *
  * Invariants:
- *   T1  records are never unmapped; a record in a bucket is complete (release in know_thread());
+ *   T1  records are never unmapped; a record in a bucket is complete (release in know_task());
  *   T2  between scan_stop() and scan_resume() every task of /proc/self/task is stopped, gone, the
  *       caller, or counted in nmissed (tests/race/stop.c).
  */
-#include "scan/threads.h"
+#include "scan/world.h"
 
-#include "core/lock.h"
-#include "core/meta.h"
 #include "core/os.h"
+#include "core/report.h"
 #include "core/sigmask.h"
 #include "scan/cuts.h"
 #include "scan/maps.h"
@@ -30,88 +29,22 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 /* libc's other name: preload has the usual one. */
 extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
 
-/* The loader's: from here on the first thread's stack is the kernel's: arguments and environment, where
- * the program may have put pointers of its own. */
-extern void *__libc_stack_end;
-
 #define SIGNAL_BELOW_LAST 4                     /* SIGRTMAX less this: 60 */
-#define NBUCKETS 1024
-#define CHUNK_RECORDS 128
 #define ASK_TRIES 1000
 #define LOOK_NS 5000000                         /* without an answer: is everybody still there? */
-#define DEAF_NS 100000000                       /* a thread that blocks the signal runs on */
+#define DEAF_NS 100000000                       /* a thread asleep that blocks the signal runs on */
 #define PATIENCE_NS UINT64_C(2000000000)        /* any other one as well */
-#define MAIN_STACK_BYTES MIB(128)               /* the kernel leaves at least this below it */
 
-/* One task during a stop. Records are reused from stop to stop. */
-struct task {
-	struct task *_Atomic next_in_bucket;
-	_Atomic int tid;
-	_Atomic uint32_t answered;              /* the generation */
-
-	/* Written by the task before it answers; of the caller by scan_stop(). */
-	const ucontext_t *context;
-
-	/* LOCK_WORLD. */
-	bool is_gone;
-};
-
-struct task_chunk {
-	struct task_chunk *next;
-	struct task task[CHUNK_RECORDS];
-};
-
-enum record_state { RECORD_FREE, RECORD_PLANNED, RECORD_BEGUN };
-
-/* What is known of a thread of libc's, until another one has its stack. */
-struct scan_thread {
-	struct scan_thread *next;               /* constant */
-	_Atomic uint32_t state;                 /* enum record_state */
-	_Atomic int tid;
-
-	/* The creator until the thread begins, then the thread; stable while the world is stopped. */
-	void *(*start)(void *);
-	void *arg;
-	uintptr_t base, limit;
-	uintptr_t libc_record;                  /* pthread_self() */
-
-	/* LOCK_WORLD. */
-	bool is_in_use;                         /* the live part was shown, in this visit */
-};
-
-static struct {
-	struct lock lock;
-
-	/* The lock. */
-	struct task_chunk *chunks, *chunk;
-	unsigned ntasks;                        /* in use, of all chunks */
-	unsigned ngone, ndeaf;
-	struct sigmask saved;
-	uint64_t began_ns;
-	struct scan_stop_info info;
-	int self, pid;
-	uintptr_t self_frame, self_registers[REGS_NSAVED];
-	bool has_new, is_short;                 /* of the last look at /proc/self/task */
-
-	/* Any thread, atomic. */
-	_Atomic bool is_on;
-	_Atomic uint32_t generation;
-	_Atomic uint32_t nanswered;             /* in this stop */
-	_Atomic uint32_t nasked;
-	struct task *_Atomic bucket[NBUCKETS];
-	struct scan_thread *_Atomic records;    /* all ever made */
-} world = { .lock = LOCK_INIT(LOCK_WORLD) };
+struct world world = { .lock = LOCK_INIT(LOCK_WORLD) };
 
 int scan_threads_signal(void)
 {
@@ -142,10 +75,10 @@ NO_TSAN static void futex_wake_all(_Atomic uint32_t *word)
 	regs_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0);
 }
 
-NO_TSAN static struct task *find_task(int tid)
+NO_TSAN struct task *world_find_task(int tid)
 {
 	/* acquire: pairs with the release in know_task(). */
-	struct task *t = atomic_load_explicit(&world.bucket[tid % NBUCKETS], memory_order_acquire);
+	struct task *t = atomic_load_explicit(&world.bucket[tid % WORLD_BUCKETS], memory_order_acquire);
 
 	/* relaxed: a late signal may read a record that is in use for another task by now. */
 	while (t && atomic_load_explicit(&t->tid, memory_order_relaxed) != tid)
@@ -157,7 +90,7 @@ NO_TSAN static void wait_for_resume(struct task *t, uint32_t generation, const v
 {
 	t->context = context;
 	/* release, both: the context, and all that this thread did. Pairs with the acquire in
-	 * has_answered() and await_answers(). */
+	 * world_has_answered() and await_answers(). */
 	atomic_store_explicit(&t->answered, generation, memory_order_release);
 	uint32_t n = atomic_fetch_add_explicit(&world.nanswered, 1, memory_order_release) + 1;
 
@@ -175,7 +108,7 @@ NO_TSAN static void stop_here(int signo, siginfo_t *info, void *context)
 	/* acquire: pairs with the release in begin_stop(). */
 	uint32_t generation = atomic_load_explicit(&world.generation, memory_order_acquire);
 	int tid = (int)regs_syscall(SYS_gettid, 0, 0, 0, 0);
-	struct task *t = generation & 1 ? find_task(tid) : NULL;
+	struct task *t = generation & 1 ? world_find_task(tid) : NULL;
 
 	(void)info;
 	/* Else it is late, or not ours. relaxed: its own word. */
@@ -187,7 +120,7 @@ NO_TSAN static void stop_here(int signo, siginfo_t *info, void *context)
 /* A fresh record in the chunks; NULL: no memory. */
 static struct task *next_task(void)
 {
-	unsigned i = world.ntasks % CHUNK_RECORDS;
+	unsigned i = world.ntasks % TASK_CHUNK_RECORDS;
 
 	if (i == 0) {
 		struct task_chunk **next = world.ntasks ? &world.chunk->next : &world.chunks;
@@ -205,7 +138,7 @@ static struct task *next_task(void)
 static struct task *know_task(int tid)
 {
 	struct task *t = next_task();
-	struct task *_Atomic *bucket = &world.bucket[tid % NBUCKETS];
+	struct task *_Atomic *bucket = &world.bucket[tid % WORLD_BUCKETS];
 
 	if (!t)
 		return NULL;
@@ -217,12 +150,12 @@ static struct task *know_task(int tid)
 	atomic_store_explicit(&t->next_in_bucket,
 	                      atomic_load_explicit(bucket, memory_order_relaxed),
 	                      memory_order_relaxed);
-	/* release: pairs with the acquire in find_task(). */
+	/* release: pairs with the acquire in world_find_task(). */
 	atomic_store_explicit(bucket, t, memory_order_release);
 	return t;
 }
 
-static bool has_answered(const struct task *t)
+bool world_has_answered(const struct task *t)
 {
 	/* acquire: pairs with the release in stop_here(). relaxed: only the holder of the lock
 	 * changes the generation. */
@@ -230,13 +163,13 @@ static bool has_answered(const struct task *t)
 	       == atomic_load_explicit(&world.generation, memory_order_relaxed);
 }
 
-static void visit_tasks(void (*fn)(struct task *t))
+void world_visit_tasks(void (*fn)(struct task *t, void *arg), void *arg)
 {
 	unsigned n = 0;
 
 	for (struct task_chunk *c = world.chunks; c && n < world.ntasks; c = c->next) {
-		for (unsigned i = 0; i < CHUNK_RECORDS && n < world.ntasks; i++, n++)
-			fn(&c->task[i]);
+		for (unsigned i = 0; i < TASK_CHUNK_RECORDS && n < world.ntasks; i++, n++)
+			fn(&c->task[i], arg);
 	}
 }
 
@@ -251,14 +184,17 @@ static void note_gone(struct task *t)
 	world.ngone++;
 }
 
-/* EAGAIN: no room for one more pending signal (RLIMIT_SIGPENDING); others are taken meanwhile. */
+/* EAGAIN: no room for one more pending signal (RLIMIT_SIGPENDING); others are taken meanwhile. A thread
+ * that is there and can't be asked would run on, unseen: then there is no stop. */
 static void ask(unsigned number, void *arg)
 {
 	int tid = (int)number;
 	long error = 0;
 
 	(void)arg;
-	if (tid == world.self || find_task(tid))
+	if (tid == world.self)
+		world.has_self = true;
+	if (tid == world.self || world.is_refused || world_find_task(tid))
 		return;
 
 	struct task *t = know_task(tid);
@@ -278,6 +214,8 @@ static void ask(unsigned number, void *arg)
 	}
 	if (error)
 		note_gone(t);
+	if (error && error != -ESRCH)
+		world.is_refused = true;
 }
 
 struct status {
@@ -310,26 +248,29 @@ static void read_status(int tid, struct status *s)
 }
 
 /* A thread that left for good answers no signal; the leader of the process stays as a zombie. One
- * that blocks the signal may do so for a moment: our own code does, and libc's. */
-static void look_at(struct task *t)
+ * that blocks the signal may do so for a moment: our own code does, and libc's. Unless it sleeps it may be
+ * in the midst of it, holding our locks, and is waited for as long as any other. */
+static void look_at(struct task *t, void *arg)
 {
 	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);   /* LOCK_WORLD */
 	struct status status;
 
-	if (t->is_gone || has_answered(t))
+	(void)arg;
+	if (t->is_gone || world_has_answered(t))
 		return;
 	read_status(tid, &status);
 	if (status.state == 'Z' || status.state == 'X' || signal_task(tid, 0) == -ESRCH)
 		note_gone(t);
 	else
-		world.ndeaf += (unsigned)(status.blocked >> (scan_threads_signal() - 1) & 1);
+		world.ndeaf += status.state == 'S'
+		               && (status.blocked >> (scan_threads_signal() - 1) & 1);
 }
 
 /* Who has not answered for so long will not. */
 static bool is_hopeless(uint64_t ns, uint32_t nanswered)
 {
 	world.ndeaf = 0;
-	visit_tasks(look_at);
+	world_visit_tasks(look_at, NULL);
 	return ns > PATIENCE_NS
 	       || (ns > DEAF_NS && nanswered + world.ngone + world.ndeaf >= world.ntasks);
 }
@@ -384,7 +325,7 @@ static void leave_world(void)
 }
 
 /* Again at each stop: programs set all signals to their defaults by signal(), which is not wrapped. */
-static bool install(void)
+bool world_install(void)
 {
 	struct sigaction action = { .sa_sigaction = stop_here,
 	                            .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
@@ -399,12 +340,12 @@ static void begin_stop(void)
 {
 	/* relaxed, all: LOCK_WORLD. A late handler of an earlier stop finds its way to the end of
 	 * some bucket, for records are never unmapped. */
-	for (unsigned i = 0; i < NBUCKETS; i++)
+	for (unsigned i = 0; i < WORLD_BUCKETS; i++)
 		atomic_store_explicit(&world.bucket[i], NULL, memory_order_relaxed);
 	atomic_store_explicit(&world.nanswered, 0, memory_order_relaxed);
 	atomic_store_explicit(&world.nasked, 0, memory_order_relaxed);
 	world.ntasks = world.ngone = 0;
-	world.is_short = false;
+	world.is_short = world.has_self = world.is_refused = false;
 	world.self = (int)regs_syscall(SYS_gettid, 0, 0, 0, 0);
 	world.pid = getpid();
 	world.began_ns = os_now_ns();
@@ -419,10 +360,11 @@ static void end_stop(void)
 	futex_wake_all(&world.generation);
 }
 
-static void note_missed(struct task *t)
+static void note_missed(struct task *t, void *arg)
 {
-	bool answered = has_answered(t);
+	bool answered = world_has_answered(t);
 
+	(void)arg;
 	world.info.nthreads += answered;
 	world.info.nmissed += !answered && !t->is_gone;
 }
@@ -432,15 +374,36 @@ static bool stop_others(void)
 {
 	do {
 		world.has_new = false;
-		if (!peek_numbers("/proc/self/task", ask, NULL))
+		if (!peek_numbers("/proc/self/task", ask, NULL) || !world.has_self
+		    || world.is_refused)
 			return false;
 		if (world.has_new)
 			await_answers();
 	} while (world.has_new && !world.is_short);
 	world.info = (struct scan_stop_info){ .ns = os_now_ns() - world.began_ns };
-	visit_tasks(note_missed);
+	world_visit_tasks(note_missed, NULL);
 	world.info.nmissed += world.is_short;   /* at least one: there was no memory to ask it */
 	return true;
+}
+
+/* A thread that is on it has left its own at `frame`. */
+static struct {
+	/* Constant after scan_threads_own_stack(). */
+	uintptr_t base, limit;
+
+	uintptr_t frame;                        /* the thread that is on it */
+} own_stack;
+
+uintptr_t *scan_threads_own_stack(uintptr_t base, uintptr_t limit)
+{
+	own_stack.base = base;
+	own_stack.limit = limit;
+	return &own_stack.frame;
+}
+
+static uintptr_t programs_frame(uintptr_t frame)
+{
+	return frame >= own_stack.base && frame < own_stack.limit ? own_stack.frame : frame;
 }
 
 __attribute__((noinline)) bool scan_stop(void)
@@ -452,300 +415,32 @@ __attribute__((noinline)) bool scan_stop(void)
 		return false;
 	take_world();
 	memcpy(world.self_registers, registers, sizeof registers);
-	world.self_frame = (uintptr_t)__builtin_frame_address(0);
+	world.self_frame = programs_frame((uintptr_t)__builtin_frame_address(0));
 	begin_stop();
-	if (install() && stop_others())
+	if (world_install() && stop_others())
 		return true;
 	end_stop();
 	leave_world();
 	return false;
 }
 
+static void say_missed(void)
+{
+	static _Atomic bool is_said;
+
+	/* relaxed: at worst it is said twice. */
+	if (!atomic_exchange_explicit(&is_said, true, memory_order_relaxed))
+		report_line("a thread has blocked the signal that stops it, and runs on: what only its "
+		            "registers hold is taken for a leak", NULL);
+}
+
 void scan_resume(void)
 {
+	bool has_missed = world.info.nmissed;
+
 	check(lock_held(&world.lock));
 	end_stop();
 	leave_world();
-}
-
-static struct scan_thread *first_record(void)
-{
-	/* acquire: pairs with the release in new_record(). */
-	return atomic_load_explicit(&world.records, memory_order_acquire);
-}
-
-static struct scan_thread *new_record(void)
-{
-	struct sigmask saved;
-	struct scan_thread *t;
-
-	for (t = first_record(); t; t = t->next) {
-		uint32_t state = RECORD_FREE;
-
-		/* acquire: pairs with the release where it became free. */
-		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_FREE
-		    && atomic_compare_exchange_strong_explicit(&t->state, &state, RECORD_PLANNED,
-		                                               memory_order_acquire,
-		                                               memory_order_relaxed))
-			return t;
-	}
-	sigmask_block(&saved);
-	t = meta_alloc(sizeof *t, sizeof(void *));
-	sigmask_restore(&saved);
-	if (!t)
-		return NULL;
-	/* relaxed: nobody knows the record yet. */
-	atomic_store_explicit(&t->state, RECORD_PLANNED, memory_order_relaxed);
-	t->next = first_record();
-	/* release: pairs with the acquire in first_record(). */
-	while (!atomic_compare_exchange_weak_explicit(&world.records, &t->next, t,
-	                                              memory_order_release, memory_order_relaxed))
-		;
-	return t;
-}
-
-struct scan_thread *scan_thread_plan(void *(*start)(void *), void *arg)
-{
-	struct scan_thread *t = new_record();
-
-	if (t) {
-		t->start = start;
-		t->arg = arg;
-	}
-	return t;
-}
-
-void scan_thread_drop(struct scan_thread *t)
-{
-	t->arg = NULL;
-	/* release: pairs with the acquire in new_record(). */
-	atomic_store_explicit(&t->state, RECORD_FREE, memory_order_release);
-}
-
-static bool overlaps(const struct scan_thread *t, uintptr_t base, uintptr_t limit)
-{
-	return t->base < limit && base < t->limit;
-}
-
-/* Its thread has ended, for another one has the stack. */
-static void drop_former(const struct scan_thread *self, uintptr_t base, uintptr_t limit)
-{
-	for (struct scan_thread *t = first_record(); t; t = t->next) {
-		uint32_t state = RECORD_BEGUN;
-
-		/* relaxed: the bounds of others are as they were when their threads began, or the
-		 * exchange fails. */
-		if (t != self && atomic_load_explicit(&t->state, memory_order_acquire) == RECORD_BEGUN
-		    && overlaps(t, base, limit))
-			atomic_compare_exchange_strong_explicit(&t->state, &state, RECORD_FREE,
-			                                        memory_order_acq_rel,
-			                                        memory_order_relaxed);
-	}
-}
-
-static void open_mask(void)
-{
-	struct sigmask ours = { UINT64_C(1) << (scan_threads_signal() - 1) };
-
-	regs_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&ours, 0, sizeof ours.bits);
-}
-
-struct scan_job scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit)
-{
-	struct scan_job job = { t->start, t->arg };
-
-	open_mask();
-	drop_former(t, base, limit);
-	t->base = base;
-	t->limit = limit;
-	t->libc_record = (uintptr_t)pthread_self();
-	t->arg = NULL;
-	/* relaxed: published by the state. */
-	atomic_store_explicit(&t->tid, (int)regs_syscall(SYS_gettid, 0, 0, 0, 0),
-	                      memory_order_relaxed);
-	/* release: the world is stopped, or drop_former(), before anyone reads the bounds. */
-	atomic_store_explicit(&t->state, RECORD_BEGUN, memory_order_release);
-	return job;
-}
-
-/* The first thread's stack grows down; its end never moves. */
-static bool know_main(void)
-{
-	struct mapping stack;
-	struct scan_thread *t;
-
-	if (!maps_find((uintptr_t)__builtin_frame_address(0), &stack))
-		return false;
-	t = scan_thread_plan(NULL, NULL);
-	if (t)
-		scan_thread_begins(t, stack.to - MAIN_STACK_BYTES, stack.to);
-	return t;
-}
-
-bool scan_threads_start(void)
-{
-	if (scan_threads_is_on())
-		return true;
-	if (!know_main() || !install())
-		return false;
-	cuts_start();
-	/* relaxed: there is one thread. */
-	atomic_store_explicit(&world.is_on, true, memory_order_relaxed);
-	return true;
-}
-
-static bool holds(const struct scan_thread *t, uintptr_t sp)
-{
-	return sp >= t->base && sp < t->limit;
-}
-
-/* Does libc's record of a thread still stand in the stack? Else the addresses may be anyone's by now. */
-static bool is_libcs(const struct scan_thread *t)
-{
-	uintptr_t word[REGS_RECORD_WORDS];
-
-	return holds(t, t->libc_record)
-	       && peek(word, t->libc_record, sizeof word) == sizeof word
-	       && regs_is_thread_record(t->libc_record, word);
-}
-
-/* The record of a task by the stack it is on: thread ids are used again, and so is the stack of a
- * thread that ended, before the next one tells that it has begun. */
-static struct scan_thread *record_of(int tid, uintptr_t sp)
-{
-	for (struct scan_thread *t = first_record(); t; t = t->next) {
-		/* relaxed: the world is stopped. */
-		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_BEGUN && holds(t, sp)
-		    && (atomic_load_explicit(&t->tid, memory_order_relaxed) == tid || is_libcs(t)))
-			return t;
-	}
-	return NULL;
-}
-
-struct visit {
-	scan_range_fn *fn;
-	void *arg;
-};
-
-static void show_altstack(const stack_t *alt, uintptr_t from, const struct visit *v)
-{
-	uintptr_t base = (uintptr_t)alt->ss_sp;
-
-	if ((alt->ss_flags & SS_DISABLE) || from < base || from - base >= alt->ss_size)
-		return;
-	v->fn(from, base + alt->ss_size, "altstack", v->arg);
-}
-
-/* The frame that the kernel pushed, with all registers, lies below the stack pointer or on the
- * alternate stack: from the context up is alive. */
-static void show_task(struct task *t, const struct visit *v)
-{
-	uintptr_t context = (uintptr_t)t->context;
-	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);   /* LOCK_WORLD */
-
-	if (t->is_gone || !has_answered(t))
-		return;
-
-	uintptr_t sp = regs_stack_pointer(t->context);
-	struct scan_thread *record = record_of(tid, sp);
-
-	v->fn(context, context + sizeof *t->context, "registers", v->arg);
-	show_altstack(&t->context->uc_stack, context, v);
-	if (record)
-		record->is_in_use = true;
-	if (record && holds(record, context) && context < sp)
-		v->fn(context, record->limit, "stack", v->arg);
-	else if (record)
-		v->fn(sp - regs_red_zone(), record->limit, "stack", v->arg);
-}
-
-static void show_self(const struct visit *v)
-{
-	struct scan_thread *record = record_of(world.self, world.self_frame);
-	uintptr_t registers = (uintptr_t)world.self_registers;
-	stack_t alt;
-
-	v->fn(registers, registers + sizeof world.self_registers, "registers", v->arg);
-	if (regs_syscall(SYS_sigaltstack, 0, (long)&alt, 0, 0) == 0) {
-		v->fn((uintptr_t)&alt, (uintptr_t)(&alt + 1), "registers", v->arg);
-		show_altstack(&alt, world.self_frame, v);
-	}
-	if (!record)
-		return;
-	record->is_in_use = true;
-	v->fn(world.self_frame, record->limit, "stack", v->arg);
-}
-
-/* visit_tasks() for functions that need an argument. */
-static void show_tasks(const struct visit *v)
-{
-	unsigned n = 0;
-
-	for (struct task_chunk *c = world.chunks; c && n < world.ntasks; c = c->next) {
-		for (unsigned i = 0; i < CHUNK_RECORDS && n < world.ntasks; i++, n++)
-			show_task(&c->task[i], v);
-	}
-}
-
-void scan_threads_visit(scan_range_fn *fn, void *arg)
-{
-	const struct visit v = { fn, arg };
-
-	for (struct scan_thread *t = first_record(); t; t = t->next) {
-		uintptr_t argument = (uintptr_t)&t->arg;
-
-		t->is_in_use = false;
-		/* relaxed: the world is stopped. */
-		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_PLANNED)
-			fn(argument, argument + sizeof t->arg, "thread argument", arg);
-	}
-	show_self(&v);
-	show_tasks(&v);
-}
-
-/* libc keeps the stack for the next thread, with the record of the last one at its end, which holds
- * what libc still needs: the result until it is joined, dynamic TLS until it is used again. The first
- * thread's record is elsewhere, and its stack stays. */
-static bool has_ended(const struct scan_thread *t)
-{
-	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);  /* the world is stopped */
-	const struct task *task = find_task(tid);
-
-	if (tid == world.self || (task && !task->is_gone))
-		return false;
-	if (!holds(t, t->libc_record))
-		return tid == world.pid && task;
-	return is_libcs(t);
-}
-
-void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg), void *arg)
-{
-	for (const struct scan_thread *t = first_record(); t; t = t->next) {
-		/* relaxed: the world is stopped. */
-		if (atomic_load_explicit(&t->state, memory_order_relaxed) != RECORD_BEGUN)
-			continue;
-		if (t->is_in_use)
-			fn(t->base, t->limit, arg);
-		else if (has_ended(t))
-			fn(t->base, holds(t, t->libc_record) ? t->libc_record
-			                                     : (uintptr_t)__libc_stack_end, arg);
-	}
-}
-
-void scan_threads_fork_child(void)
-{
-	/* relaxed, all: there is one thread. */
-	uint32_t generation = atomic_load_explicit(&world.generation, memory_order_relaxed);
-
-	lock_reset_after_fork(&world.lock);
-	atomic_store_explicit(&world.generation, generation + (generation & 1), memory_order_relaxed);
-	for (struct scan_thread *t = first_record(); t; t = t->next) {
-		uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
-
-		if (state == RECORD_BEGUN && t->libc_record == (uintptr_t)pthread_self())
-			atomic_store_explicit(&t->tid, (int)regs_syscall(SYS_gettid, 0, 0, 0, 0),
-			                      memory_order_relaxed);
-		else if (state != RECORD_FREE)
-			scan_thread_drop(t);
-	}
+	if (has_missed)
+		say_missed();
 }

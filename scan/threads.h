@@ -26,19 +26,25 @@ bool scan_threads_start(void);
 bool scan_threads_is_on(void);
 
 /* A thread of libc's in three steps. The creator's: a record, which keeps `start` and `arg` (a root
- * until the thread has it); NULL: no memory, do without. The thread's first: its stack is [base,
- * limit). The creator's, if there is no thread after all. The end is seen by itself. ctx: any */
+ * until the thread has it); NULL: no memory, do without. `keeps_stack`: its stack is the program's,
+ * and memory like any other when it has ended. The thread's first: its stack is [base, limit). The
+ * creator's, if there is no thread after all. The end is seen by itself. ctx: any */
 struct scan_thread;
-struct scan_thread *scan_thread_plan(void *(*start)(void *), void *arg);
+struct scan_thread *scan_thread_plan(void *(*start)(void *), void *arg, bool keeps_stack);
 struct scan_job {
 	void *(*start)(void *);
 	void *arg;
 } scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit);
 void scan_thread_drop(struct scan_thread *t);
 
+/* [base, limit) is a stack of ours, where one thread at a time may stop the world; from what address on its
+ * own stack is alive must be stored at the result before. ctx: init */
+uintptr_t *scan_threads_own_stack(uintptr_t base, uintptr_t limit);
+
 /* All other threads stop. Not nested: a second thread that wants to stop the world waits its turn,
  * and is stopped meanwhile. Signals stay blocked for the caller until the resume. False: it was not
- * started, or /proc is not there; then nothing is stopped. ctx: any, no lock held */
+ * started, /proc is not there or shows another pid namespace, or the kernel takes no signals for
+ * threads; then nothing is stopped. ctx: any, no lock held */
 bool scan_stop(void);
 void scan_resume(void);
 

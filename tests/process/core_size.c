@@ -1,4 +1,6 @@
-/* core_size.c: the core of a small program is small: what is only reserved is not dumped. */
+/* core_size.c: the core of a small program is small: what is only reserved is not dumped.
+ *   leaks: the dump has the table of stacks, too
+ */
 #include "tests/process/process.h"
 
 #include <dirent.h>

@@ -10,7 +10,6 @@
 #include <pthread.h>
 
 #define MS 300
-#define NSTOPS 100
 #define MAX_ROWS 64
 
 extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
@@ -67,14 +66,6 @@ static void nothing(int signo)
 	(void)signo;
 }
 
-static void stop_often(void)
-{
-	for (int i = 0; i < NSTOPS; i++) {
-		CHECK(__lsan_do_recoverable_leak_check() == 0);
-		sleep_ms(1);
-	}
-}
-
 static unsigned nbad;
 
 static void judge(const struct run *r, int expected, bool has_waited)
@@ -93,30 +84,6 @@ static void interrupt(struct run *r)
 	}
 }
 
-/* Time's end is awaited; then all that has none. */
-static void undisturbed(const struct row *rows, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		runs[i] = (struct run){ .row = &rows[i] };
-		CHECK(pthread_create(&runs[i].thread, NULL, run, &runs[i]) == 0);
-	}
-	sleep_ms(20);
-	stop_often();
-	for (size_t i = 0; i < n; i++) {
-		struct run *r = &runs[i];
-
-		if (rows[i].kind == ENDLESS && r->is_done) {
-			judge(r, -2, false);
-		} else if (rows[i].kind == ENDLESS) {
-			interrupt(r);
-			judge(r, EINTR, false);
-		}
-		pthread_join(r->thread, NULL);
-		if (rows[i].kind != ENDLESS)
-			judge(r, rows[i].expected, rows[i].kind == TIMED);
-	}
-}
-
 static void *go_on_stopping(void *is_over)
 {
 	while (!*(_Atomic bool *)is_over) {
@@ -124,6 +91,38 @@ static void *go_on_stopping(void *is_over)
 		sleep_ms(1);
 	}
 	return NULL;
+}
+
+/* What has a time ends though the stops do not; then all that has none. */
+static void undisturbed(const struct row *rows, size_t n)
+{
+	_Atomic bool is_over = false;
+	pthread_t stopper;
+
+	for (size_t i = 0; i < n; i++) {
+		runs[i] = (struct run){ .row = &rows[i] };
+		CHECK(pthread_create(&runs[i].thread, NULL, run, &runs[i]) == 0);
+	}
+	sleep_ms(20);
+	CHECK(pthread_create(&stopper, NULL, go_on_stopping, (void *)&is_over) == 0);
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].kind == ENDLESS)
+			continue;
+		pthread_join(runs[i].thread, NULL);
+		judge(&runs[i], rows[i].expected, rows[i].kind == TIMED);
+	}
+	is_over = true;
+	pthread_join(stopper, NULL);
+	for (size_t i = 0; i < n; i++) {
+		struct run *r = &runs[i];
+
+		if (rows[i].kind != ENDLESS)
+			continue;
+		judge(r, r->is_done ? -2 : r->error, false);
+		interrupt(r);
+		judge(r, EINTR, false);
+		pthread_join(r->thread, NULL);
+	}
 }
 
 /* The program's signal, in the midst of stops. */

@@ -2,6 +2,7 @@
  * its own and forks again. Blocks from before the fork keep their contents.
  *
  * args: 100
+ *   leaks: 200 children report what the threads held that they do not have, for half a minute
  */
 #include "tests/check.h"
 

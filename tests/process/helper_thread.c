@@ -38,9 +38,13 @@ static uint64_t helper_mask(void)
 }
 
 /* Everything that can be blocked: not SIGKILL, SIGSTOP, nor libc's own two. */
+/* In mode leaks the helper, too, can be stopped. */
 static uint64_t blockable(void)
 {
-	return ~(UINT64_C(1) << (SIGKILL - 1) | UINT64_C(1) << (SIGSTOP - 1) |
+	const char *mode = getenv("SPANGC_MODE");
+	uint64_t stop = mode && !strcmp(mode, "leaks") ? UINT64_C(1) << (SIGRTMAX - 4 - 1) : 0;
+
+	return ~(stop | UINT64_C(1) << (SIGKILL - 1) | UINT64_C(1) << (SIGSTOP - 1) |
 		 UINT64_C(3) << (32 - 1));
 }
 

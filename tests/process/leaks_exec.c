@@ -1,5 +1,6 @@
 /* leaks_exec.c: in mode leaks a process reports before it becomes another program, whichever function
  * it calls; not where there is no such program, and not in a child that was made for that.
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 

@@ -1,5 +1,6 @@
 /* leaks_exits.c: in mode leaks each end of a process reports, once, and keeps its status; a child of
  * fork reports on its own, a child of vfork not at all; the program sees none of our handlers.
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 

@@ -220,6 +220,14 @@ static void own_handler(void)
 	CHECK(sigaction(SIGUSR2, NULL, &old) == 0 && old.sa_handler == SIG_DFL);
 	CHECK(raise(SIGUSR2) == 0);
 	expect_report(1, "\"when\":\"signal\"");
+	CHECK(signal(SIGUSR2, SIG_IGN) == SIG_DFL);
+	CHECK(raise(SIGUSR2) == 0);
+	expect_report(2, "\"when\":\"signal\"");
+	CHECK(signal(SIGUSR2, count_signal) == SIG_IGN);
+	CHECK(raise(SIGUSR2) == 0 && nsignals == 2);
+	CHECK(signal(SIGUSR2, SIG_DFL) == count_signal);
+	CHECK(raise(SIGUSR2) == 0);
+	expect_report(3, "\"when\":\"signal\"");
 }
 
 /* The report that was asked for comes, whole, before the last one. */
@@ -402,7 +410,7 @@ static const struct living {
 	  "spangc: no copy of the process for reports: not permitted; it stands still while they are "
 	  "made\n" },
 	{ "by_signal", by_signal, "SPANGC_REPORT_SIGNAL", "USR2", 3, NULL },
-	{ "own_handler", own_handler, "SPANGC_REPORT_SIGNAL", "SIGUSR2", 2, NULL },
+	{ "own_handler", own_handler, "SPANGC_REPORT_SIGNAL", "SIGUSR2", 4, NULL },
 	{ "at_the_end", at_the_end, "SPANGC_REPORT_SIGNAL", "12", 2, NULL },
 	{ "last_thread", last_thread, "SPANGC_REPORT_SIGNAL", "USR2", 1, NULL },
 	{ "alone", alone, "SPANGC_REPORT_SIGNAL", "USR2", 2, NULL },

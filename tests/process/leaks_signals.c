@@ -1,6 +1,7 @@
 /* leaks_signals.c: in mode leaks each deadly signal with its default action reports and kills as ever;
  * a fault or abort() kills without; signal() and its relatives tell nothing of our handlers; who reads
  * the report may be gone; what comes while the report is written waits.
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 

@@ -1,5 +1,6 @@
 /* limit_as.c: under `ulimit -v` of 500 MB, 2 GB and 8 GB what fits runs: a small program, one
  * that takes 60 % of the limit by malloc, one with 20 threads; what does not fit is refused.
+ *   leaks: marking takes memory of its own
  */
 #include "tests/process/process.h"
 

@@ -1,4 +1,6 @@
-/* limit_data.c: under RLIMIT_DATA what fits runs, the rest is refused with ENOMEM. */
+/* limit_data.c: under RLIMIT_DATA what fits runs, the rest is refused with ENOMEM.
+ *   leaks: the table of stacks counts
+ */
 #include "tests/process/process.h"
 
 static void set_limit(void)

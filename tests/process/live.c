@@ -1,6 +1,7 @@
 /* live.c: another process finds the library's counters by the note in its image and reads them
  * while the program runs or sleeps: they say what is in use, what went back, what was used again.
  * A forked child's begin at 0.
+ *   leaks: a large block has a byte more
  */
 #include "tests/process/process.h"
 

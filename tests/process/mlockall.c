@@ -1,5 +1,6 @@
 /* mlockall.c: a program that locks its memory, with privilege and without. Its heap goes on, and
  * locking does not make a small program large.
+ *   leaks: the table of stacks is locked, too
  */
 #include "tests/process/process.h"
 

@@ -1,6 +1,7 @@
 /* stats.c: SPANGC_STATS=1 is a table on stderr whose figures are right, also when the program
  * closes stderr first; without it there is silence. SPANGC_VERIFY=1 notices a broken heap at exit.
  * spangc_stats_get() agrees with itself and respects the caller's size.
+ *   leaks: the counters go where the report goes
  */
 #include "tests/process/process.h"
 

@@ -3,6 +3,7 @@
  *
  * Each thread holds a block on its own stack alone: if one were not stopped, or its stack not read,
  * the check for leaks would find it.
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 

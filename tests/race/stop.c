@@ -55,7 +55,7 @@ static pthread_t create(void *(*start)(void *), void *arg)
 {
 	pthread_t thread;
 
-	check(pthread_create(&thread, NULL, begin, scan_thread_plan(start, arg)) == 0);
+	check(pthread_create(&thread, NULL, begin, scan_thread_plan(start, arg, false)) == 0);
 	return thread;
 }
 

@@ -97,7 +97,7 @@ static __attribute__((unused)) pthread_t scan_create(void *(*start)(void *), voi
 {
 	pthread_t thread;
 
-	check(pthread_create(&thread, NULL, scan_begin, scan_thread_plan(start, arg)) == 0);
+	check(pthread_create(&thread, NULL, scan_begin, scan_thread_plan(start, arg, false)) == 0);
 	return thread;
 }
 

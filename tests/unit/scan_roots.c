@@ -81,6 +81,36 @@ Test(scan_roots, mappings_of_the_program_are_roots, .init = scan_start)
 	cr_assert_eq(scan_count_roots(23), 1);
 }
 
+static void look_everywhere(uintptr_t from, uintptr_t to, const char *what, void *arg)
+{
+	struct scan_search *s = arg;
+
+	for (uintptr_t at = from, word; strcmp(what, "/dev/zero (deleted)") == 0 && at + 8 <= to; at++) {
+		memcpy(&word, (void *)at, 8);
+		s->nfound += word == ~s->inverted;
+	}
+}
+
+/* Shared memory is looked at in pieces. */
+Test(scan_roots, a_pointer_that_is_not_aligned_lies_across_no_border, .init = scan_start)
+{
+	char *shared = (char *)(uintptr_t)map(MIB(1), RW, SHARED, -1);
+	const unsigned step = 64 * 1024 - 17;   /* meets each byte of a word at every border */
+	uintptr_t word = scan_word(26);
+	unsigned n = 0;
+
+	for (unsigned at = 1; at + 8 <= MIB(1); at += step, n++)
+		memcpy(shared + at, &word, 8);
+	for (unsigned offset = 0; offset < 16; offset++) {
+		memmove(shared + 1, shared, MIB(1) - 1);
+		scan_prepare(26);
+		cr_assert(scan_stop());
+		roots_visit(look_everywhere, &scan_search);
+		scan_resume();
+		cr_assert_eq(scan_search.nfound, n, "%u, not %u", scan_search.nfound, n);
+	}
+}
+
 Test(scan_roots, mappings_of_files_are_roots, .init = scan_start)
 {
 	int fd = memfd_create("roots", 0);

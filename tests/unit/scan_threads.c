@@ -1,11 +1,14 @@
 /* scan_threads.c: stopping the world, and what is shown of the threads then. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "scan/cuts.h"
 #include "tests/unit/scan.h"
+#include "tests/wipe.h"
 
 #define NSPINNERS 8
 
@@ -249,11 +252,17 @@ Test(scan_threads, an_alternate_stack_is_shown, .init = scan_start)
 	pthread_join(thread, NULL);
 }
 
+static __attribute__((noinline)) struct scan_thread *plan_word(void)
+{
+	return scan_thread_plan(spin, (void *)scan_word(7), false);
+}
+
 /* A thread that was created and did not begin yet. */
 Test(scan_threads, an_argument_on_its_way_is_shown, .init = scan_start)
 {
-	struct scan_thread *t = scan_thread_plan(spin, (void *)scan_word(7));
+	struct scan_thread *t = plan_word();
 
+	wipe();
 	cr_assert_geq(scan_count_threads(7), 1);
 	scan_thread_drop(t);
 	cr_assert_eq(scan_count_threads(7), 0);
@@ -323,7 +332,7 @@ Test(scan_threads, memory_that_was_a_stack_is_not_dead_once_it_is_used_otherwise
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstack(&attr, stack, nbytes);
-	check(pthread_create(&thread, &attr, scan_begin, scan_thread_plan(note_stack, NULL)) == 0);
+	check(pthread_create(&thread, &attr, scan_begin, scan_thread_plan(note_stack, NULL, false)) == 0);
 	pthread_join(thread, NULL);
 	memset(stack, 0, nbytes);
 	cr_assert_eq(count_dead((uintptr_t)stack + 100), 0);
@@ -352,6 +361,33 @@ static void *block_all(void *arg)
 	return spin(arg);
 }
 
+/* As our own code does it, only longer: half a second. */
+static void *block_for_a_while(void *arg)
+{
+	uint64_t all = ~UINT64_C(0), saved;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &saved, sizeof all);
+	for (uint64_t end = os_now_ns() + 500000000; os_now_ns() < end;)
+		turns[0]++;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, sizeof saved);
+	return spin(arg);
+}
+
+Test(scan_threads, a_thread_that_blocks_signals_and_runs_is_waited_for, .init = scan_start,
+     .timeout = 20)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, block_for_a_while, &turns[1]);
+	while (!turns[0])
+		usleep(100);
+	cr_assert(scan_stop());
+	cr_assert_eq(scan_stop_info().nmissed, scan_ndeaf);
+	scan_resume();
+	is_over = true;
+	pthread_join(thread, NULL);
+}
+
 Test(scan_threads, a_thread_that_does_not_answer_is_counted_and_runs_on, .init = scan_start,
      .timeout = 20)
 {
@@ -373,6 +409,128 @@ Test(scan_threads, a_thread_that_does_not_answer_is_counted_and_runs_on, .init =
 	is_over = true;
 	pthread_join(thread[0], NULL);
 	pthread_join(thread[1], NULL);
+}
+
+static void *block_all_reading(void *fd)
+{
+	sigset_t all;
+	char byte;
+
+	sigfillset(&all);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
+	turns[0] = 1;
+	syscall(SYS_read, *(int *)fd, &byte, 1, scan_word(40));  /* in a register, and never used */
+	return NULL;
+}
+
+Test(scan_threads, what_a_thread_that_does_not_answer_gave_the_kernel_is_shown, .init = scan_start,
+     .timeout = 20)
+{
+	pthread_t thread;
+	int fd[2];
+
+	cr_assert_eq(pipe(fd), 0);
+	thread = scan_create(block_all_reading, fd);
+	while (!turns[0])
+		usleep(100);
+	usleep(20000);
+	cr_assert_eq(scan_count_threads(40), 1);
+	close(fd[1]);
+	pthread_join(thread, NULL);
+}
+
+static _Atomic int waiting_tid;
+
+static void nothing(int signo)
+{
+	(void)signo;
+}
+
+static void *wait_once(void *arg)
+{
+	waiting_tid = (int)syscall(SYS_gettid);
+	poll(NULL, 0, -1);
+	return arg;
+}
+
+/* Is it counted that a stop cut poll() short, if `signo` (0: none) comes during the stop? */
+static bool is_counted(int signo)
+{
+	pthread_t thread;
+
+	waiting_tid = 0;
+	pthread_create(&thread, NULL, wait_once, NULL);
+	while (!waiting_tid)
+		usleep(100);
+	usleep(20000);
+
+	_Atomic uint32_t *count = cuts_of(waiting_tid);
+	uint32_t before = *count;
+
+	cr_assert(scan_stop());
+	if (signo)
+		syscall(SYS_tgkill, getpid(), waiting_tid, signo);
+	scan_resume();
+	pthread_join(thread, NULL);
+	return *count != before;
+}
+
+Test(scan_threads, a_call_that_was_cut_short_is_counted_unless_the_program_had_a_part_in_it,
+     .init = scan_start)
+{
+	struct sigaction action = { .sa_handler = nothing };
+
+	sigaction(SIGUSR1, &action, NULL);
+	sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+	cr_assert(is_counted(0));
+	cr_assert(!is_counted(SIGUSR1));
+	cr_assert(is_counted(SIGCHLD));         /* nobody handles it */
+	cr_assert(is_counted(scan_threads_signal()));
+}
+
+static void note_end(void *arg)
+{
+	*(_Atomic bool *)arg = true;
+}
+
+static void *wait_to_be_cancelled(void *ended)
+{
+	pthread_cleanup_push(note_end, ended);
+	is_ready = true;
+	pause();
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+Test(scan_threads, a_thread_that_is_cancelled_ends_after_the_resume, .init = scan_start)
+{
+	_Atomic bool has_ended = false;
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, wait_to_be_cancelled, (void *)&has_ended);
+	wait_for(&is_ready);
+	usleep(20000);
+	cr_assert(scan_stop());
+	pthread_cancel(thread);
+	usleep(20000);
+	cr_assert(!has_ended);
+	scan_resume();
+	pthread_join(thread, NULL);
+	cr_assert(has_ended);
+}
+
+Test(scan_threads, a_thread_on_the_stack_of_one_that_ended_holds_what_it_holds, .init = scan_start)
+{
+	pthread_t thread = scan_create(note_stack, NULL);
+
+	is_over = true;
+	pthread_join(thread, NULL);
+	is_over = is_ready = false;
+	pthread_create(&thread, NULL, note_stack, (void *)1);   /* it does not tell that it begins */
+	wait_for(&is_ready);
+	cr_assert_geq(scan_count_roots(3), 64);
+	is_over = true;
+	pthread_join(thread, NULL);
 }
 
 Test(scan_threads, a_program_that_resets_all_signals_is_stopped_all_the_same, .init = scan_start)
