@@ -36,6 +36,13 @@ void os_unreserve(struct os_region *r, size_t used);
 /* Fresh zeroed memory anywhere. NULL: refused. ctx: alloc */
 void *os_map(size_t nbytes);
 
+/* Such memory is the kernel's again. ctx: any */
+void os_unmap(uintptr_t addr, size_t nbytes);
+
+/* What os_map() gives counts against this, touched or not: the smaller one of the limits on address
+ * space and on data. SIZE_MAX: there is none. ctx: any */
+size_t os_memory_limit(void);
+
 /* The same, shared with every process that is copied from this one. os_renew_shared(): zero again at
  * the same address, and shared with nobody. ctx: any */
 void *os_map_shared(size_t nbytes);

@@ -120,19 +120,26 @@ static bool reserve_chosen(struct os_region *r, size_t nbytes, size_t alignment)
 	return false;
 }
 
-static size_t address_space_limit(void)
+static size_t limit_of(__rlimit_resource_t resource)
 {
 	struct rlimit limit;
 	int kept = errno;
-	bool is_limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+	bool is_limited = getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 
 	errno = kept;
 	return is_limited ? (size_t)limit.rlim_cur : SIZE_MAX;
 }
 
+size_t os_memory_limit(void)
+{
+	size_t space = limit_of(RLIMIT_AS), data = limit_of(RLIMIT_DATA);
+
+	return space < data ? space : data;
+}
+
 int os_reserve(struct os_region *r, size_t nbytes, size_t min_bytes, size_t alignment)
 {
-	size_t limit = address_space_limit();
+	size_t limit = limit_of(RLIMIT_AS);
 
 	/* More than the limit can't be used. Powers of two keep table sizes simple. */
 	while (nbytes / 2 >= limit && nbytes / 2 >= min_bytes)
@@ -186,6 +193,11 @@ void os_unreserve(struct os_region *r, size_t used)
 void *os_map(size_t nbytes)
 {
 	return map(0, nbytes, RW, 0);
+}
+
+void os_unmap(uintptr_t addr, size_t nbytes)
+{
+	unmap(addr, nbytes);
 }
 
 static void *map_shared(uintptr_t at, size_t nbytes, int flags)

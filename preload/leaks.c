@@ -19,6 +19,7 @@
 #include "preload/preload.h"
 #include "preload/reporter.h"
 #include "scan/hidden.h"
+#include "scan/leaks.h"
 #include "scan/loaded.h"
 #include "scan/maps.h"
 #include "scan/modules.h"
@@ -229,7 +230,8 @@ static void *move(void *p, const struct block *b, size_t nbytes, const struct ca
 
 static void *resize(void *p, const struct block *b, size_t nbytes, const struct call *call)
 {
-	if (block_keeps(b, nbytes)) {
+	/* The address behind a large block's end stays its own. */
+	if (block_keeps(b, nbytes) && (b->class != SIZECLASS_LARGE || nbytes < b->usable)) {
 		record_tell_freed(p, b);
 		record_set(p, b, record_of(nbytes, call));
 		return p;
@@ -256,6 +258,7 @@ bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes)
 void leaks_start(void)
 {
 	record_start();
+	leaks_keep_memory();
 	thread_names_start();
 	hooks.freed_reported = hidden_freed;
 	if (knobs.stacks == KNOB_OFF)

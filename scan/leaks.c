@@ -30,6 +30,37 @@ static const unsigned aligns[] = {
 };
 
 static struct scratch block_memory;
+static size_t nroom;                            /* in it: blocks that were counted */
+
+#define KEPT_SHARE 16                           /* of the limit */
+#define KEPT_MAX MIB(64)
+
+/* For reports, mapped but while there is one. */
+static struct {
+	uintptr_t base;
+	size_t nbytes;
+} kept;
+
+void leaks_keep_memory(void)
+{
+	size_t limit = os_memory_limit(), nbytes = limit / KEPT_SHARE;
+
+	if (limit == SIZE_MAX || kept.base)
+		return;
+	nbytes = align_down(nbytes < KEPT_MAX ? nbytes : KEPT_MAX, OS_PAGE_BYTES);
+	kept.base = nbytes ? (uintptr_t)os_map(nbytes) : 0;
+	kept.nbytes = nbytes;
+	if (kept.base)
+		os_name(kept.base, nbytes, "spangc kept");
+	mark_limit_work(nbytes / 4);            /* the rest is for marks and for what is leaked */
+}
+
+static void use_kept_memory(void)
+{
+	if (kept.base)
+		os_unmap(kept.base, kept.nbytes);
+	kept.base = 0;
+}
 
 /* --- direct and indirect --- */
 
@@ -178,11 +209,12 @@ static void add_any(const void *p, const struct block *b, void *arg)
 	entries_add(&l->entries, &r, 0);
 }
 
+/* A thread that did not answer runs on, and may have lost more since they were counted. */
 static void note(const void *p, const struct block *b, void *arg)
 {
 	struct leaks *l = arg;
 
-	if (mark_is_marked((uintptr_t)p))
+	if (mark_is_marked((uintptr_t)p) || l->nblocks == nroom)
 		return;
 
 	struct record r = record_get(p, b);
@@ -210,6 +242,7 @@ static const char *collect(struct leaks *l)
 
 	uint32_t *list = (uint32_t *)&l->blocks[l->nblocks];
 
+	nroom = l->nblocks;
 	l->nblocks = 0;
 	record_visit_blocks(note, l);
 	leaks_classify(l->blocks, (uint32_t)l->nblocks, list, find_word);
@@ -288,6 +321,7 @@ const char *leaks_find(struct leaks *l, enum leaks_kind kind)
 		modules_note();
 	if (!is_copy && !scan_stop())
 		return "threads can't be stopped";
+	use_kept_memory();
 
 	const char *why = entries_start(&l->entries, kind == LEAKS_REPORT ? 2 : 1)
 	                  ? look(l, kind) : "no memory for a report";
@@ -343,4 +377,5 @@ void leaks_drop(struct leaks *l)
 	scratch_drop(&block_memory);
 	entries_drop(&l->entries);
 	memset(l, 0, sizeof *l);
+	leaks_keep_memory();
 }

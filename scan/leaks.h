@@ -17,11 +17,16 @@ struct leaks {
 	struct leaks_sum direct, indirect, suppressed, reachable;
 	struct leaks_entries entries;           /* not sorted yet */
 	struct snapshot_pause pause;            /* copy_ns is 0: it stood still all the time */
-	unsigned nthreads, nmissed;             /* these ran on: what only they hold looks lost */
+	unsigned nthreads;
+	unsigned nmissed;                       /* ran on: what only their registers hold looks lost */
 
 	struct leaks_block *blocks;             /* by address */
 	size_t nblocks;
 };
+
+/* Where the program's memory is limited a part is kept for reports: a sixteenth. Else, at the limit,
+ * there would be none for marks. ctx: init */
+void leaks_keep_memory(void);
 
 /* Stops the world (in a copy of the process it is), marks, and classifies what is not marked. Entries
  * are of leaked blocks, of reachable ones (LEAKS_PROFILE), or of all, and then nothing is marked

@@ -240,7 +240,7 @@ HOT bool set_bit(uintptr_t start)
 
 bool mark_is_marked(uintptr_t block)
 {
-	return is_set(granule_of(block));
+	return block - mark.base >= mark.nbytes || is_set(granule_of(block));
 }
 
 HOT size_t bytes_to_read(const struct found *f)
@@ -487,5 +487,5 @@ bool mark_block(uintptr_t block)
 {
 	struct found f;
 
-	return find(block, &f) && mark_found(&workers[0], &f);
+	return block - mark.base < mark.nbytes && find(block, &f) && mark_found(&workers[0], &f);
 }

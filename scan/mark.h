@@ -4,7 +4,10 @@
  * thread, which others help when there is much to do (mark_set_workers()). A word is a
  * pointer if it is an address inside an allocated block's slot, also with its upper 16 bits cleared
  * (tagged). The end of a block is inside too, because the modes that scan ask for a byte more than
- * the program does.
+ * the program does. Where records say how much that was, what lies between that and the slot's end is
+ * not inside (mark_measure_with()): such words are mostly addresses a little below the next block, as
+ * perl keeps them. A program that uses what malloc_usable_size() grants, and keeps no pointer but one
+ * into that, is not understood.
  *
  * Mark bits lie outside the heap, one for each granule. Memory comes from the kernel: neither
  * mark_start() nor anything after it takes a lock or allocates from the heap.
@@ -47,7 +50,8 @@ void mark_word(uintptr_t word);
 void mark_drain(void);
 
 /* `block` is the start of an allocated block. Is it marked; mark it, and let mark_drain() read it.
- * True: it was not marked before. ctx: stw */
+ * True: it was not marked before. A block behind the heap's end at mark_start(), made by a thread that
+ * runs on, counts as marked. ctx: stw */
 bool mark_is_marked(uintptr_t block);
 bool mark_block(uintptr_t block);
 

@@ -45,7 +45,7 @@ void peek_close(int fd)
 	call(SYS_close, fd, 0, 0, 0);
 }
 
-static size_t peek_by_file(void *to, uintptr_t from, size_t nbytes)
+size_t peek_protected(void *to, uintptr_t from, size_t nbytes)
 {
 	int fd = peek_open("/proc/thread-self/mem", false);
 	long n = fd >= 0 ? peek_read(fd, to, nbytes, from) : 0;
@@ -68,7 +68,7 @@ size_t peek(void *to, uintptr_t from, size_t nbytes)
 		errno = kept;
 	}
 	if (is_denied)
-		return peek_by_file(to, from, nbytes);
+		return peek_protected(to, from, nbytes);
 	return n > 0 ? (size_t)n : 0;
 }
 

@@ -5,7 +5,11 @@
  * page of a private file mapping behind the end of the file, which would be a SIGBUS, is not touched.
  * Its ioctl (Linux 6.7) passes over what is empty without a look at each page; older kernels are read
  * page by page. Of shared mappings mincore(2) tells, which counts what another process wrote; a page
- * of theirs that is swapped out is not seen.
+ * of theirs that is swapped out is not seen. It also tells of private anonymous memory where pagemap
+ * can't be opened (after setuid(), or PR_SET_DUMPABLE), if nothing of the process is swapped out.
+ *
+ * A guard page of MADV_GUARD_INSTALL (Linux 6.13) looks as if it were swapped, and reading it is a
+ * fault: what is swapped is read by copy.
  */
 #include "scan/present.h"
 
@@ -18,7 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define NPAGES 512                              /* looked up at a time */
+#define NPAGES 4096                             /* looked up at a time */
 #define COPY_BYTES KIB(64)
 _Static_assert(COPY_BYTES <= MARK_NOW_BYTES, "a copy is read before the next one is made");
 
@@ -42,17 +46,19 @@ struct pm_scan {
 #define PM_SWAPPED 16
 #define PM_ZERO 32                              /* the page that all untouched memory shares */
 #define NREGIONS 256
+#define THERE 1
+#define THERE_SWAPPED 3
 
 static struct pm_region region[NREGIONS];
 static uint64_t entry[NPAGES];
-static unsigned char is_there[NPAGES];
+static unsigned char is_there[NPAGES];          /* 0, THERE or THERE_SWAPPED */
 static _Alignas(OS_PAGE_BYTES) char copy[COPY_BYTES];
 
 /* Neighbouring pages. */
 struct run {
 	uintptr_t from, to;
 	const char *what;
-	bool is_copied;
+	bool is_copied, is_protected;
 	scan_range_fn *fn;
 	void *arg;
 };
@@ -60,6 +66,25 @@ struct run {
 bool present_is_copy(uintptr_t p)
 {
 	return p - (uintptr_t)copy < sizeof copy;
+}
+
+/* Of one visit of all mappings. */
+static struct {
+	int pagemap;                            /* -1: can't be opened */
+	bool has_no_swap;                       /* none of the process is there */
+} kernel = { .pagemap = -1 };
+
+/* As if the kernel were older, or less willing. */
+static bool has_no_scan, has_no_pagemap;
+
+void present_pretend_no_scan(bool pretended)
+{
+	has_no_scan = pretended;
+}
+
+void present_pretend_no_pagemap(bool pretended)
+{
+	has_no_pagemap = pretended;
 }
 
 static size_t least(size_t a, size_t b)
@@ -76,14 +101,18 @@ static void show_copies(uintptr_t from, uintptr_t to, const struct run *r)
 
 	while (from < to) {
 		size_t wanted = least(to - from, COPY_BYTES - 2 * sizeof(uintptr_t)) + nagain;
-		size_t n = peek(at, from - nagain, wanted);
+		size_t n = (r->is_protected ? peek_protected : peek)(at, from - nagain, wanted);
 
 		if (n > nagain)
 			r->fn((uintptr_t)at + (nagain > 0), (uintptr_t)at + n, r->what, r->arg);
-		if (n < wanted)
-			return;
-		from += wanted - nagain;
-		nagain = sizeof(uintptr_t);
+		if (n == wanted) {
+			from += wanted - nagain;
+			nagain = sizeof(uintptr_t);
+		} else {                        /* this page can't be read */
+			from = align_down(from - nagain + n, OS_PAGE_BYTES) + OS_PAGE_BYTES;
+			at = copy;
+			nagain = 0;
+		}
 	}
 }
 
@@ -105,20 +134,31 @@ static void take_page(struct run *r, uintptr_t from, uintptr_t to)
 	r->to = to;
 }
 
+static void take_copy(struct run *r, uintptr_t from, uintptr_t to)
+{
+	end_run(r);
+	show_copies(from, to, r);
+}
+
 /* False: the kernel does not tell. */
-static bool look_up_private(int fd, uintptr_t page, size_t n, bool is_file)
+static bool look_up_private(uintptr_t page, size_t n, bool is_file)
 {
 	long nbytes = (long)(n * sizeof *entry);
 
-	if (fd < 0 || peek_read(fd, entry, (size_t)nbytes, page * sizeof *entry) != nbytes)
+	if (kernel.pagemap < 0
+	    || peek_read(kernel.pagemap, entry, (size_t)nbytes, page * sizeof *entry) != nbytes)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		is_there[i] = (entry[i] & IS_SWAPPED)
-		              || ((entry[i] & IS_PRESENT) && !(is_file && (entry[i] & IS_FILE)));
+	for (size_t i = 0; i < n; i++) {
+		bool is_files = is_file && (entry[i] & IS_FILE);
+
+		is_there[i] = entry[i] & IS_SWAPPED ? THERE_SWAPPED
+		              : (entry[i] & IS_PRESENT) && !is_files ? THERE : 0;
+	}
 	return true;
 }
 
-static bool look_up_shared(uintptr_t page, size_t n)
+/* For others than those of a file that is mapped privately. */
+static bool look_up_resident(uintptr_t page, size_t n)
 {
 	int kept = errno;
 	long error = syscall(SYS_mincore, page << OS_PAGE_SHIFT, n << OS_PAGE_SHIFT, is_there);
@@ -127,17 +167,17 @@ static bool look_up_shared(uintptr_t page, size_t n)
 	return !error;
 }
 
-static long scan_pagemap(int fd, struct pm_scan *scan)
+static long scan_pagemap(struct pm_scan *scan)
 {
 	int kept = errno;
-	long n = fd < 0 ? -1 : syscall(SYS_ioctl, fd, PM_SCAN, scan);
+	long n = syscall(SYS_ioctl, kernel.pagemap, PM_SCAN, scan);
 
 	errno = kept;
 	return n;
 }
 
 /* Of a private mapping. False: the kernel has no such call. */
-static bool take_regions(int fd, uintptr_t from, uintptr_t to, bool is_file, struct run *run)
+static bool take_regions(uintptr_t from, uintptr_t to, bool is_file, struct run *run)
 {
 	struct pm_scan scan = {
 		.size = sizeof scan, .start = align_down(from, OS_PAGE_BYTES),
@@ -147,17 +187,19 @@ static bool take_regions(int fd, uintptr_t from, uintptr_t to, bool is_file, str
 	};
 
 	while (scan.start < scan.end) {
-		long n = scan_pagemap(fd, &scan);
+		long n = scan_pagemap(&scan);
 
 		if (n < 0)
 			return false;
 		for (long i = 0; i < n; i++) {
-			bool is_files = is_file && (region[i].categories & PM_FILE)
-			                && !(region[i].categories & PM_SWAPPED);
+			uintptr_t first = region[i].start < from ? from : region[i].start;
+			uintptr_t end = least(region[i].end, to);
+			bool is_files = is_file && (region[i].categories & PM_FILE);
 
-			if (!is_files && !(region[i].categories & PM_ZERO))
-				take_page(run, region[i].start < from ? from : region[i].start,
-				          least(region[i].end, to));
+			if (region[i].categories & PM_SWAPPED)
+				take_copy(run, first, end);
+			else if (!is_files && !(region[i].categories & PM_ZERO))
+				take_page(run, first, end);
 		}
 		if (scan.walk_end <= scan.start)
 			return false;
@@ -167,55 +209,86 @@ static bool take_regions(int fd, uintptr_t from, uintptr_t to, bool is_file, str
 }
 
 /* If the kernel tells nothing, all pages may be there, and reading them must not fault. */
-static void look_up(const struct mapping *m, int fd, uintptr_t page, size_t n, struct run *run)
+static void look_up(const struct mapping *m, uintptr_t page, size_t n, struct run *run)
 {
-	if (m->is_shared ? look_up_shared(page, n) : look_up_private(fd, page, n, m->inode != 0))
+	if (!m->is_shared && look_up_private(page, n, m->inode != 0))
+		return;
+	if ((m->is_shared || (m->inode == 0 && kernel.has_no_swap)) && look_up_resident(page, n))
 		return;
 	memset(is_there, 1, n);
 	end_run(run);
 	run->is_copied = true;
 }
 
-static void take_pages(const struct mapping *m, int fd, uintptr_t from, uintptr_t to,
-                       struct run *run)
+static void take_pages(const struct mapping *m, uintptr_t from, uintptr_t to, struct run *run)
 {
 	uintptr_t page = from >> OS_PAGE_SHIFT, end = (to + OS_PAGE_BYTES - 1) >> OS_PAGE_SHIFT;
 
 	while (page < end) {
 		size_t n = least(end - page, NPAGES);
 
-		look_up(m, fd, page, n, run);
+		look_up(m, page, n, run);
 		for (size_t i = 0; i < n; i++, page++) {
 			uintptr_t first = page << OS_PAGE_SHIFT;
+			uintptr_t end = least(first + OS_PAGE_BYTES, to);
 
-			if (is_there[i])
-				take_page(run, first < from ? from : first,
-				          least(first + OS_PAGE_BYTES, to));
+			if (is_there[i] & THERE)
+				(is_there[i] == THERE_SWAPPED ? take_copy : take_page)(
+					run, first < from ? from : first, end);
 		}
 	}
 }
 
-/* As if the kernel were older. */
-static bool has_no_scan;
-
-void present_pretend_no_scan(bool pretended)
+/* "VmSwap:        0 kB" */
+static bool see_swap(char *line, void *arg)
 {
-	has_no_scan = pretended;
+	bool *has_none = arg;
+
+	if (strncmp(line, "VmSwap:", 7) != 0)
+		return true;
+	for (line += 7; *line == ' ' || *line == '\t'; line++)
+		;
+	*has_none = line[0] == '0';
+	return false;
+}
+
+void present_begin(void)
+{
+	kernel.pagemap = has_no_pagemap ? -1 : peek_open("/proc/thread-self/pagemap", false);
+	kernel.has_no_swap = false;
+	if (kernel.pagemap < 0)
+		peek_lines("/proc/thread-self/status", see_swap, &kernel.has_no_swap);
+}
+
+void present_end(void)
+{
+	if (kernel.pagemap >= 0)
+		peek_close(kernel.pagemap);
+	kernel.pagemap = -1;
+}
+
+bool present_tells_written(void)
+{
+	return kernel.pagemap >= 0;
+}
+
+/* It fails at the first call or not at all. */
+static bool take_scanned(const struct mapping *m, uintptr_t from, uintptr_t to, struct run *run)
+{
+	if (m->is_shared || kernel.pagemap < 0 || has_no_scan)
+		return false;
+	has_no_scan = !take_regions(from, to, m->inode != 0, run);
+	return !has_no_scan;
 }
 
 void present_visit(const struct mapping *m, uintptr_t from, uintptr_t to, bool is_copied,
                    scan_range_fn *fn, void *arg)
 {
 	struct run run = { .what = *m->name ? m->name : "[anon]", .fn = fn, .arg = arg };
-	int fd = m->is_shared ? -1 : peek_open("/proc/thread-self/pagemap", false);
 
-	run.is_copied = is_copied || m->is_shared;
-	/* It fails at the first call or not at all. */
-	if (m->is_shared || has_no_scan || !take_regions(fd, from, to, m->inode != 0, &run)) {
-		has_no_scan |= !m->is_shared;
-		take_pages(m, fd, from, to, &run);
-	}
+	run.is_copied = is_copied || m->is_shared || !m->is_readable;
+	run.is_protected = !m->is_readable;
+	if (!take_scanned(m, from, to, &run) && m->is_readable)
+		take_pages(m, from, to, &run);
 	end_run(&run);
-	if (fd >= 0)
-		peek_close(fd);
 }

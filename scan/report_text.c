@@ -125,10 +125,6 @@ static void out_pause(struct out *o, const struct report *r)
 {
 	const struct snapshot_pause *pause = &r->found->pause;
 
-	if (r->found->nmissed) {
-		out_dec(o, r->found->nmissed);
-		out_str(o, " thread(s) could not be stopped: what only they point to looks lost.\n\n");
-	}
 	if (!r->request->goes_on)
 		return;
 	out_us(o, "Paused: ", pause->all_ns);
@@ -147,6 +143,18 @@ static void out_samples(struct out *o)
 	out_str(o, "Stacks are samples, one in ");
 	out_dec(o, sample_rate());
 	out_str(o, " bytes allocated: figures of stacks are estimates.\n\n");
+}
+
+/* What only these hold is called leaked. */
+static void out_missed(struct out *o, const struct report *r)
+{
+	unsigned n = r->found->nmissed;
+
+	if (!n)
+		return;
+	out_dec(o, n);
+	out_str(o, n == 1 ? " thread did not answer and ran on: its registers were not seen.\n\n"
+	                  : " threads did not answer and ran on: their registers were not seen.\n\n");
 }
 
 /* --- leaks --- */
@@ -206,6 +214,7 @@ static void out_leaks(struct out *o, const struct report *r)
 	out_samples(o);
 	out_hidden(o, r);
 	out_suppressed(o, r);
+	out_missed(o, r);
 	out_pause(o, r);
 	out_sum(o, "SUMMARY: spangc: ", &all, " byte(s) leaked in ", " allocation(s).\n");
 }
@@ -224,6 +233,7 @@ static void out_profile(struct out *o, const struct report *r)
 		out_str(o, "\n");
 	}
 	out_samples(o);
+	out_missed(o, r);
 	out_pause(o, r);
 	out_sum(o, "SUMMARY: spangc: ", &r->found->reachable, " byte(s) reachable in ",
 	        " allocation(s).\n");

@@ -19,7 +19,12 @@
 #include "scan/present.h"
 #include "scan/ranges.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* What the program added, or what is none of its: never unmapped, used again. */
 struct note {
@@ -166,11 +171,33 @@ static bool begins_with(const char *text, const char *head)
 	return strncmp(text, head, strlen(head)) == 0;
 }
 
-static bool is_device(const char *name)
+static bool ends_with(const char *text, const char *tail)
 {
-	return (begins_with(name, "/dev/") && !begins_with(name, "/dev/shm/")
-	        && !begins_with(name, "/dev/zero"))
-	       || begins_with(name, "anon_inode:");
+	size_t n = strlen(text), ntail = strlen(tail);
+
+	return n >= ntail && memcmp(text + n - ntail, tail, ntail) == 0;
+}
+
+static bool is_regular(const char *path)
+{
+	struct stat s;
+	int kept = errno;
+	bool is = syscall(SYS_newfstatat, AT_FDCWD, path, &s, AT_NO_AUTOMOUNT) == 0
+	          && S_ISREG(s.st_mode);
+
+	errno = kept;
+	return is;
+}
+
+/* Files are there too: in memory, of huge pages. Shared mappings are read by copy, and memory of a
+ * device is refused then: so what is deleted, and can't be looked at, may be read. */
+static bool is_device(const struct mapping *m)
+{
+	if (begins_with(m->name, "anon_inode:"))
+		return true;
+	return begins_with(m->name, "/dev/") && !begins_with(m->name, "/dev/shm/")
+	       && !begins_with(m->name, "/dev/zero") && !is_regular(m->name)
+	       && !(m->is_shared && ends_with(m->name, " (deleted)"));
 }
 
 static bool is_ours(const char *name)
@@ -194,31 +221,52 @@ static bool is_relocated(const struct mapping *before, const struct mapping *m)
 	       && (m->inode == before->inode || m->inode == 0);
 }
 
+/* Only this process could have written it, before it was protected. */
+static bool is_shared_memory(const char *name)
+{
+	return begins_with(name, "/dev/zero") || begins_with(name, "[anon_shmem:");
+}
+
+static bool may_hold(const struct mapping *m)
+{
+	if (m->is_shared)
+		return m->is_readable && (m->is_writable || is_shared_memory(m->name));
+	if (m->inode == 0)
+		return !begins_with(m->name, "[v");     /* the kernel's */
+	return m->is_writable || present_tells_written();
+}
+
+/* As far as it is there: the program may have unmapped it, or protected it. */
+static void show_added(const struct visit *v, const struct mapping *m)
+{
+	struct mapping named = *m;
+
+	named.name = "added";
+	for (const struct note *n = noted.added; n; n = n->next) {
+		if (n->n && n->from < m->to && m->from < n->to)
+			present_visit(&named, n->from > m->from ? n->from : m->from,
+			              n->to < m->to ? n->to : m->to, v->is_unsafe, v->fn, v->arg);
+	}
+}
+
 static bool see_mapping(const struct mapping *m, void *arg)
 {
 	struct visit *v = arg;
 
+	show_added(v, m);
 	if (v->has_held && is_relocated(&v->held, m))
 		show_mapping(v, &v->held);
 	v->has_held = false;
-	if (!m->is_readable || is_ours(m->name) || is_device(m->name))
+	if (is_ours(m->name) || is_device(m))
 		return true;
-	if (m->is_writable || (m->inode == 0 && !m->is_shared && !begins_with(m->name, "[v"))) {
+	if (may_hold(m)) {
 		show_mapping(v, m);
-	} else if (!m->is_shared) {
+	} else if (!m->is_shared && m->inode != 0) {
 		v->held = *m;
 		v->held.name = "[relro]";
 		v->has_held = true;
 	}
 	return true;
-}
-
-static void show_added(const struct visit *v)
-{
-	for (const struct note *n = noted.added; n; n = n->next) {
-		if (n->n)
-			v->fn(n->from, n->to, "added", v->arg);
-	}
 }
 
 bool roots_visit(scan_range_fn *fn, void *arg)
@@ -232,7 +280,11 @@ bool roots_visit(scan_range_fn *fn, void *arg)
 	scan_threads_visit_dead(exclude, &no_roots);
 	exclude_list(&no_roots);
 	ranges_sort(&no_roots);
-	show_added(&v);
 	kernel_visit(fn, arg);
-	return maps_visit(see_mapping, &v);
+	present_begin();
+
+	bool is_read = maps_visit(see_mapping, &v);
+
+	present_end();
+	return is_read;
 }

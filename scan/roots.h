@@ -2,11 +2,13 @@
  *
  * Everything writable, private or shared, that is not our own memory, as /proc/self/maps tells:
  * .data and .bss of every module, TLS, brk, the program's own mappings; of threads' stacks the live
- * part; read-only memory that was written once: anonymous mappings and what the loader protects
- * after relocation. Then what the kernel keeps: epoll data, values of timers. Then what the program
- * adds.
+ * part; of private memory that may not be written, or not be read, the pages that were written once
+ * (where pagemap can't be opened: anonymous mappings and what the loader protects after relocation);
+ * shared anonymous memory that may only be read. Then what the kernel keeps: epoll data, values of
+ * timers. Then what the program adds, as far as it is mapped.
  *
- * Not seen: pointers in files, pipes and other processes, in device mappings, in io_uring's queues.
+ * Not seen: pointers in files, pipes and other processes, in device mappings, in memfd_secret(2)'s
+ * memory, in io_uring's queues.
  */
 #ifndef SCAN_ROOTS_H
 #define SCAN_ROOTS_H

@@ -18,6 +18,11 @@
 #include <unistd.h>
 
 #define NEAR_RECORD KIB(4)
+
+/* The loader's: from here on the first thread's stack is the kernel's: arguments and environment, where
+ * the program may have put pointers of its own. */
+extern void *__libc_stack_end;
+
 #define MAIN_STACK_BYTES MIB(128)               /* the kernel leaves at least this below it */
 
 enum record_state { RECORD_FREE, RECORD_PLANNED, RECORD_BEGUN };
@@ -345,7 +350,8 @@ void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg)
 		if (t->is_in_use)
 			fn(t->base, t->limit, arg);
 		else if (has_ended(t))
-			fn(t->base, holds(t, t->libc_record) ? t->libc_record : t->limit, arg);
+			fn(t->base, holds(t, t->libc_record) ? t->libc_record
+			                                     : (uintptr_t)__libc_stack_end, arg);
 	}
 }
 

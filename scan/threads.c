@@ -19,7 +19,6 @@
 #include "scan/world.h"
 
 #include "core/os.h"
-#include "core/report.h"
 #include "core/sigmask.h"
 #include "scan/cuts.h"
 #include "scan/maps.h"
@@ -382,6 +381,7 @@ static bool stop_others(void)
 	} while (world.has_new && !world.is_short);
 	world.info = (struct scan_stop_info){ .ns = os_now_ns() - world.began_ns };
 	world_visit_tasks(note_missed, NULL);
+	world.info.nmissed += world.is_short;   /* at least one: there was no memory to ask it */
 	return true;
 }
 
@@ -423,23 +423,9 @@ __attribute__((noinline)) bool scan_stop(void)
 	return false;
 }
 
-static void say_missed(void)
-{
-	static _Atomic bool is_said;
-
-	/* relaxed: at worst it is said twice. */
-	if (!atomic_exchange_explicit(&is_said, true, memory_order_relaxed))
-		report_line("a thread has blocked the signal that stops it, and runs on: what only its "
-		            "registers hold is taken for a leak", NULL);
-}
-
 void scan_resume(void)
 {
-	bool has_missed = world.info.nmissed;
-
 	check(lock_held(&world.lock));
 	end_stop();
 	leave_world();
-	if (has_missed)
-		say_missed();
 }

@@ -2,6 +2,7 @@
  * on an alternate stack of 8 KiB, with all descriptors in use; process 1 outlives a deadly signal.
  *
  * timeout: 120
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 #include "tests/wipe.h"

@@ -2,6 +2,7 @@
  * the same, and knows what it loads itself.
  *
  * timeout: 120
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 #include "tests/wipe.h"

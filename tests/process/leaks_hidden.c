@@ -1,6 +1,7 @@
 /* leaks_hidden.c: blocks that a report called leaked, and the program frees or resizes later because it
  * hid their addresses, are named in the next report, with their stack; a block that was never called
  * leaked is not.
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 #include "preload/spangc.h"

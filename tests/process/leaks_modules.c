@@ -3,6 +3,7 @@
  * there when it was taken.
  *
  * timeout: 60
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 

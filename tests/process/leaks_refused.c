@@ -1,5 +1,6 @@
 /* leaks_refused.c: where threads can't be stopped, for the kernel takes no signals for them or their
  * numbers are another pid namespace's, there is no report, rather than one of what they hold.
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 

@@ -1,5 +1,6 @@
 /* leaks_threads.c: each entry of a report says which threads allocated, by the names they have, or had
  * when they ended; a child of fork knows its own and its parent's.
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 

@@ -137,7 +137,75 @@ Test(scan_roots, what_was_written_and_protected_is_a_root, .init = scan_start)
 	mprotect((void *)p, MIB(1), PROT_READ);
 	mprotect((void *)hidden, MIB(1), PROT_NONE);
 	cr_assert_eq(scan_count_roots(26), 1);
-	cr_assert_eq(scan_count_roots(27), 0);
+	cr_assert_eq(scan_count_roots(27), 1);
+}
+
+/* Protected against reading altogether, or but for execution; shared; of a file, with nothing that may
+ * be written beside it. */
+Test(scan_roots, however_it_is_protected, .init = scan_start)
+{
+	static const int protections[] = { PROT_READ, PROT_WRITE, PROT_EXEC, PROT_NONE };
+	int fd = memfd_create("file", 0);
+
+	cr_assert_eq(ftruncate(fd, KIB(8)), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		volatile uintptr_t *around = map(KIB(24), PROT_NONE, PRIVATE, -1);
+		volatile uintptr_t *p = around + KIB(8) / 8, *q = map(KIB(8), RW, PRIVATE, -1);
+
+		mmap((void *)p, KIB(8), RW, MAP_PRIVATE | MAP_FIXED, fd, 0);
+		p[3] = scan_word(61);
+		q[3] = scan_word(62);
+		mprotect((void *)p, KIB(8), protections[i]);
+		mprotect((void *)q, KIB(8), protections[i]);
+		cr_assert_eq(scan_count_roots(61), 1, "%x", (unsigned)protections[i]);
+		cr_assert_eq(scan_count_roots(62), 1, "%x", (unsigned)protections[i]);
+		munmap((void *)around, KIB(24));
+		munmap((void *)q, KIB(8));
+	}
+
+	volatile uintptr_t *shared = map(KIB(8), RW, SHARED, -1);
+
+	shared[3] = scan_word(63);
+	mprotect((void *)shared, KIB(8), PROT_READ);
+	cr_assert_eq(scan_count_roots(63), 1);
+}
+
+#define GUARD_INSTALL 102                       /* MADV_GUARD_INSTALL of Linux 6.13 */
+
+/* They look as if they were swapped. */
+Test(scan_roots, guards_inside_mappings_do_no_harm, .init = scan_start)
+{
+	volatile uintptr_t *p = map(MIB(1), RW, PRIVATE, -1);
+
+	for (size_t i = 0; i < MIB(1) / 8; i += 512)
+		p[i] = 1;
+	p[0] = p[512 * 100] = scan_word(64);
+	if (madvise((void *)(p + 512 * 10), KIB(64), GUARD_INSTALL))
+		cr_skip("this kernel has no such guards");
+	for (unsigned old = 0; old < 2; old++) {
+		present_pretend_no_scan(old);
+		cr_assert_eq(scan_count_roots(64), 2);
+	}
+	present_pretend_no_scan(false);
+}
+
+/* As after setuid(): reading what was never written would make it resident. */
+Test(scan_roots, without_pagemap_what_is_not_there_is_not_read, .init = scan_start, .timeout = 20)
+{
+	int fd = memfd_create("file", 0);
+
+	cr_assert_eq(ftruncate(fd, KIB(8)), 0);
+
+	volatile uintptr_t *p = map(GIB(64), RW, PRIVATE | MAP_NORESERVE, -1);
+	volatile uintptr_t *file = map(KIB(8), RW, MAP_PRIVATE, fd);
+	unsigned char is_there;
+
+	present_pretend_no_pagemap(true);
+	p[GIB(1)] = file[0] = scan_word(65);
+	cr_assert_eq(scan_count_roots(65), 2);
+	cr_assert_eq(mincore((void *)(p + GIB(2)), KIB(4), &is_there), 0);
+	cr_assert_eq(is_there, 0);
+	present_pretend_no_pagemap(false);
 }
 
 /* As the loader leaves .data.rel.ro: read-only, of a file, directly before what may be written. */
@@ -159,7 +227,12 @@ Test(scan_roots, relocated_data_is_a_root, .init = scan_start)
 	mprotect((void *)p, KIB(8), PROT_READ);
 	mprotect((void *)alone, KIB(64), PROT_READ);
 	cr_assert_eq(scan_count_roots(28), 1);
+	cr_assert_eq(scan_count_roots(29), 1);
+	/* Where nobody tells which pages were written, only these are worth reading. */
+	present_pretend_no_pagemap(true);
+	cr_assert_eq(scan_count_roots(28), 1);
 	cr_assert_eq(scan_count_roots(29), 0, "%s", scan_search.what);
+	present_pretend_no_pagemap(false);
 }
 
 /* Reading them would be SIGBUS or SIGSEGV, or would take all memory. */
@@ -264,6 +337,34 @@ Test(scan_roots, what_the_program_adds_is_a_root_until_it_is_removed, .init = sc
 	cr_assert_eq(scan_count_roots(51), 0);
 	cr_assert_not(roots_remove((void *)p, 64));
 	cr_assert_not(roots_remove((void *)p, 32));
+}
+
+Test(scan_roots, what_the_program_added_may_be_gone, .init = scan_start)
+{
+	volatile uintptr_t *p = map(MIB(1), RW, PRIVATE, -1), *q = map(MIB(1), RW, PRIVATE, -1);
+
+	cr_assert(roots_add((void *)p, MIB(1)) && roots_add((void *)q, MIB(1)));
+	p[0] = q[0] = scan_word(54);
+	mprotect((void *)(p + 512), KIB(4), PROT_NONE);
+	munmap((void *)(q + 512), KIB(4));
+	cr_assert_geq(scan_count_roots(54), 2);
+	munmap((void *)p, MIB(1));
+	munmap((void *)q, MIB(1));
+	cr_assert_eq(scan_count_roots(54), 0);
+}
+
+/* A directory of files in memory or huge pages may be there. */
+Test(scan_roots, files_of_dev_are_no_devices, .init = scan_start)
+{
+	static const char name[] = "/dev/spangc-test";
+	int fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+
+	if (fd < 0)
+		cr_skip("no file can be made in /dev");
+	unlink(name);
+	cr_assert_eq(ftruncate(fd, KIB(8)), 0);
+	map(KIB(8), RW, MAP_SHARED, fd)[5] = scan_word(55);
+	cr_assert_eq(scan_count_roots(55), 1);
 }
 
 Test(scan_roots, records_and_what_is_excluded_are_no_roots, .init = scan_start)
