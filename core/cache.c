@@ -277,6 +277,9 @@ static bool free_slot(void *p)
 
 	if (c == SIZECLASS_NONE || c == SIZECLASS_LARGE)
 		return false;
+	/* relaxed: see record_mark_reported(). */
+	if (unlikely(atomic_load_explicit(&record_has_reported, memory_order_relaxed)))
+		return false;
 
 	struct magazines *m = cache_enter(&cache_tls.cold_mags);
 	void **top = m->top[c] + 1;

@@ -21,6 +21,8 @@ _Static_assert(RECORD_THREAD_MANY >> (RECORD_BIRTH_SHIFT - RECORD_THREAD_SHIFT) 
 /* Constant after record_start(). */
 static uint64_t start_ms;
 
+_Atomic bool record_has_reported;
+
 void record_start(void)
 {
 	start_ms = os_now_ms();
@@ -110,7 +112,8 @@ uint64_t record_raw(const void *p, const struct block *b)
 
 void record_mark_reported(const void *p, const struct block *b, uint64_t word)
 {
-	/* relaxed, both: a free that comes too early for the word or the flag goes uncounted. */
+	/* relaxed, both: the word is all there is to it, and who frees a block that is reported at this
+	 * moment may be before the report. */
 	atomic_store_explicit(&record_has_reported, true, memory_order_relaxed);
 	__atomic_compare_exchange_n(word_of(p, b), &word, word | RECORD_REPORTED, false, __ATOMIC_RELAXED,
 	                            __ATOMIC_RELAXED);

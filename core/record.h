@@ -72,6 +72,9 @@ HOT void record_set_slot(void *p, size_t usable, struct record r)
 void record_set(const void *p, const struct block *b, struct record r);
 struct record record_get(const void *p, const struct block *b);
 
+/* Is any block reported? ctx: any */
+extern _Atomic bool record_has_reported;
+
 /* The block is about to be freed: was it reported? Then who asked for it hears of it. ctx: alloc */
 COLD void record_tell_freed(const void *p, const struct block *b);
 

@@ -80,15 +80,17 @@ static void drop(struct own_fd *f)
 static struct own_fd own(int fd)
 {
 	int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_MIN);
-	struct own_fd f = { .fd = high >= 0 ? high : fd };
+	struct own_fd f = { .fd = high >= 0 ? high : fd }, low;
 	struct stat st;
 
-	if (high >= 0)
-		syscall(SYS_close, fd);
 	if (fstat(f.fd, &st))
 		return (struct own_fd){ .fd = -1 };
 	f.dev = st.st_dev;
 	f.ino = st.st_ino;
+	low = f;
+	low.fd = fd;
+	if (high >= 0)
+		drop(&low);
 	return f;
 }
 
@@ -137,6 +139,7 @@ static const char *find_name(char *path)
 
 /* --- the socket --- */
 
+static const char was_closed[] = "the program closed it"; /* at once: there is another time */
 static const char name_is_taken[] = "somebody else has that name";
 
 static struct sockaddr_un address_of(const char *path)
@@ -165,14 +168,14 @@ static void remove_stale(const char *path)
 }
 
 /* The mode is the socket's when it gets its name: the umask is the program's. */
-static const char *listen_at(int fd, const char *path)
+static const char *listen_at(const struct own_fd *f, const char *path)
 {
 	struct sockaddr_un a = address_of(path);
 
 	remove_stale(path);
-	if (fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, sizeof a))
+	if (!is_same(f) || fchmod(f->fd, 0600) || bind(f->fd, (struct sockaddr *)&a, sizeof a))
 		return errno == EADDRINUSE ? name_is_taken : "it can't be made there";
-	return listen(fd, 8) ? "the kernel refuses" : NULL;
+	return listen(f->fd, 8) ? "the kernel refuses" : NULL;
 }
 
 static void note_file(const char *path)
@@ -197,17 +200,21 @@ static bool has_file(void)
 static const char *open_at(const char *path)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct own_fd f;
 	const char *why;
 
 	if (fd < 0)
 		return "the kernel refuses";
-	why = listen_at(fd, path);
+	f = own(fd);
+	why = listen_at(&f, path);
+	if (why && !is_same(&f))
+		return was_closed;
 	if (why) {
-		syscall(SYS_close, fd);
+		drop(&f);
 		return why;
 	}
 	note_file(path);
-	control.listener = own(fd);
+	control.listener = f;
 	return NULL;
 }
 
@@ -228,7 +235,7 @@ void control_open(void)
 		append_number(path, (uint64_t)getpid());
 		why = strlen(path) < sizeof control.path ? open_at(path) : "the name is too long";
 	}
-	if (why) {
+	if (why && why != was_closed) {
 		control.has_failed = true;
 		report_line("no socket for spangc ctl: ", path, ": ", why, NULL);
 	}

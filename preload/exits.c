@@ -6,7 +6,8 @@
  *     quick_exit()               last of the handlers for it
  *     _exit(), _Exit()           wrapped
  *     deadly signals             where the program left the default action: the report, then that
- *                                action, so that the status stays "killed by", core dump included
+ *                                action, so that the status stays "killed by", core dump included;
+ *                                process 1 of a pid namespace goes on, as the kernel has it
  *     exec                       execs.c
  *
  * Not seen: the system calls themselves, SIGKILL. Not reported: SIGSEGV, SIGBUS, SIGFPE, SIGILL,
@@ -141,6 +142,10 @@ static void die_of(int signo)
 {
 	struct sigaction default_action = { .sa_handler = SIG_DFL };
 
+	if (getpid() == 1) {                    /* whom such a signal does nothing */
+		reports_write_now("signal");
+		return;
+	}
 	finish(0, "signal");
 	__sigaction(signo, &default_action, NULL);
 	raise(signo);                           /* it is blocked until we return */
@@ -151,7 +156,7 @@ static const struct sigaction *own_action(void)
 	static struct sigaction action;
 
 	action.sa_handler = die_of;
-	action.sa_flags = SA_ONSTACK;
+	action.sa_flags = SA_ONSTACK | SA_RESTART;
 	sigfillset(&action.sa_mask);
 	sigdelset(&action.sa_mask, scan_threads_signal());
 	return &action;

@@ -9,6 +9,7 @@
  */
 #include "preload/imports.h"
 #include "preload/preload.h"
+#include "preload/report_room.h"
 #include "preload/reporter.h"
 
 #include "core/lock.h"
@@ -36,7 +37,6 @@ static struct {
 	/* Constant after reports_start(); the pid changes in a child of fork. */
 	pid_t pid;                              /* 0: nothing is reported */
 	uint64_t start_ns;
-	bool is_forked;                         /* a child of fork */
 	char helper[PATH_BYTES];                /* "": there is none */
 	bool *has_failed;                       /* the report under way; copies see it */
 
@@ -194,30 +194,40 @@ static uint64_t write_last(struct leaks_request *request)
 	return leaks_report(request);
 }
 
+struct job {
+	struct leaks_request *request;
+	uint64_t nbytes;                        /* the result */
+};
+
+static void work(void *arg)
+{
+	struct job *j = arg;
+
+	fill_in(j->request);
+	if (j->request->goes_on)
+		imports_redirect();             /* modules that were loaded since */
+	leaks_report_prepare(j->request);
+	if (!j->request->goes_on)
+		j->nbytes = write_last(j->request);
+	else if (!reports.is_over)
+		j->nbytes = write_in_copy(j->request);
+	if (*reports.has_failed)
+		j->nbytes = REPORTS_FAILED;
+	leaks_report_finish(j->request);
+}
+
 uint64_t reports_write(struct leaks_request *request)
 {
+	struct job j = { request, REPORTS_FAILED };
 	int kept = errno;
 	struct sigmask saved;
 
 	if (!reports_are_on() || !enter_for(request, &saved))
 		return REPORTS_FAILED;
-	fill_in(request);
-	if (request->goes_on && !reports.is_forked)
-		imports_redirect();             /* the loader's lock may be held for ever in a fork child */
-	leaks_report_prepare(request);
-
-	uint64_t nbytes = REPORTS_FAILED;
-
-	if (!request->goes_on)
-		nbytes = write_last(request);
-	else if (!reports.is_over)
-		nbytes = write_in_copy(request);
-	if (*reports.has_failed)
-		nbytes = REPORTS_FAILED;
-	leaks_report_finish(request);
+	report_room_run(work, &j);
 	leave(&saved);
 	errno = kept;
-	return nbytes;
+	return j.nbytes;
 }
 
 static uint64_t write_simple(struct leaks_request *request)
@@ -258,6 +268,7 @@ void reports_start(void)
 	reports.pid = getpid();
 	reports.start_ns = os_now_ns();
 	find_helper();
+	report_room_start();
 	snapshot_start();
 	reports.has_failed = snapshot_shared(sizeof *reports.has_failed);
 	if (!reports.has_failed)
@@ -269,7 +280,6 @@ void reports_fork_child(void)
 	if (!reports.pid)
 		return;
 	reports.pid = getpid();
-	reports.is_forked = true;
 	lock_reset_after_fork(&reports.lock);
 	reports.is_over = false;
 	/* relaxed: there is one thread. */

@@ -335,6 +335,16 @@ static uint64_t report(const struct leaks_request *request)
 	return nbytes;
 }
 
+static void tell_why(const struct leaks_request *request)
+{
+	const char *reason = why_report(request);
+
+	if (!reason)
+		return;
+	fail(request);
+	say(request, "no answer: ", reason);
+}
+
 uint64_t leaks_report(const struct leaks_request *request)
 {
 	switch (request->kind) {
@@ -343,7 +353,7 @@ uint64_t leaks_report(const struct leaks_request *request)
 	case LEAKS_DIFF:
 		return report(request);
 	case LEAKS_WHY:
-		why_report(request);
+		tell_why(request);
 		return 0;
 	}
 	return 0;

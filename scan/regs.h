@@ -20,6 +20,10 @@ bool regs_is_after_call(const void *context, long *result);
 /* Signals that are blocked again when the handler returns: bit n - 1 is signal n. ctx: any, signal */
 uint64_t regs_blocked(const void *context);
 
+/* Calls fn with the stack that ends at `top`. All registers that a function must keep are on the
+ * caller's stack meanwhile, which is alive from *frame on. ctx: any */
+void regs_call_on(uintptr_t top, uintptr_t *frame, void (*fn)(void *arg), void *arg);
+
 /* Bytes below the stack pointer that a function may use. ctx: any */
 size_t regs_red_zone(void);
 

@@ -43,6 +43,36 @@ __attribute__((no_sanitize("thread"))) uint64_t regs_blocked(const void *context
 	return c->uc_sigmask.__val[0];
 }
 
+/* Not into the red zone, which the compiler may use. */
+__attribute__((noinline)) void regs_call_on(uintptr_t top, uintptr_t *frame,
+                                            void (*fn)(void *arg), void *arg)
+{
+	__asm__ volatile("leaq -128(%%rsp), %%rsp\n\t"
+	                 "pushq %%rbp\n\t"
+	                 "pushq %%rbx\n\t"
+	                 "pushq %%r12\n\t"
+	                 "pushq %%r13\n\t"
+	                 "pushq %%r14\n\t"
+	                 "pushq %%r15\n\t"
+	                 "movq %%rsp, %%rbx\n\t"
+	                 "movq %%rsp, (%%rdx)\n\t"
+	                 "movq %%rsi, %%rsp\n\t"
+	                 "callq *%%rax\n\t"
+	                 "movq %%rbx, %%rsp\n\t"
+	                 "popq %%r15\n\t"
+	                 "popq %%r14\n\t"
+	                 "popq %%r13\n\t"
+	                 "popq %%r12\n\t"
+	                 "popq %%rbx\n\t"
+	                 "popq %%rbp\n\t"
+	                 "leaq 128(%%rsp), %%rsp\n\t"
+	                 : "+S"(top), "+a"(fn), "+D"(arg), "+d"(frame)
+	                 :
+	                 : "rcx", "r8", "r9", "r10", "r11", "memory", "cc",
+	                   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+	                   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+}
+
 size_t regs_red_zone(void)
 {
 	return 128;

@@ -32,11 +32,11 @@ bool report_pprof(int json, int profile, const struct leaks_request *r);
 typedef void report_frame_fn(struct out *o, const struct symbol *s, unsigned number);
 void report_frames(struct out *o, uint32_t stack, report_frame_fn *fn);
 
-/* Has something leaked that is not suppressed? */
-bool report_has_leaks(const struct report *r);
-
 /* A frame as json has it, with a comma before it but for the first. */
 void report_json_frame(struct out *o, const struct symbol *s, unsigned number);
+
+/* Has something leaked that is not suppressed? */
+bool report_has_leaks(const struct report *r);
 
 /* How long ago that birth was, in tenths of a second. */
 uint64_t report_age(const struct report *r, unsigned birth);

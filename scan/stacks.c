@@ -424,10 +424,12 @@ unsigned stacks_read(uint32_t stack, uintptr_t pcs[1 + STACKS_DEPTH_MAX])
 
 unsigned stacks_get(uint32_t stack, const uintptr_t **pcs)
 {
-	static uintptr_t shown[1 + STACKS_DEPTH_MAX];
+	static uintptr_t shown[2][1 + STACKS_DEPTH_MAX];
+	static unsigned last;
 
-	*pcs = shown;
-	return stacks_read(stack, shown);
+	last ^= 1;
+	*pcs = shown[last];
+	return stacks_read(stack, shown[last]);
 }
 
 uint32_t stacks_count(void)

@@ -50,7 +50,7 @@ uint32_t stacks_take_from(const void *function, const void *caller, const struct
 /* Its frames, as words of modules.h; how many: 0 if there is no such stack. ctx: any, signal */
 unsigned stacks_read(uint32_t stack, uintptr_t pcs[1 + STACKS_DEPTH_MAX]);
 
-/* The same for one thread at a time: the frames stay until its next call. */
+/* The same for one thread at a time: the frames of its last two calls stay. */
 unsigned stacks_get(uint32_t stack, const uintptr_t **pcs);
 
 /* Numbers are below this; not each is a stack's. ctx: any, signal */

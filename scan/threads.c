@@ -41,7 +41,7 @@ extern int __sigaction(int signo, const struct sigaction *new, struct sigaction 
 #define SIGNAL_BELOW_LAST 4                     /* SIGRTMAX less this: 60 */
 #define ASK_TRIES 1000
 #define LOOK_NS 5000000                         /* without an answer: is everybody still there? */
-#define DEAF_NS 100000000                       /* a thread that blocks the signal runs on */
+#define DEAF_NS 100000000                       /* a thread asleep that blocks the signal runs on */
 #define PATIENCE_NS UINT64_C(2000000000)        /* any other one as well */
 
 struct world world = { .lock = LOCK_INIT(LOCK_WORLD) };
@@ -248,7 +248,8 @@ static void read_status(int tid, struct status *s)
 }
 
 /* A thread that left for good answers no signal; the leader of the process stays as a zombie. One
- * that blocks the signal may do so for a moment: our own code does, and libc's. */
+ * that blocks the signal may do so for a moment: our own code does, and libc's. Unless it sleeps it may be
+ * in the midst of it, holding our locks, and is waited for as long as any other. */
 static void look_at(struct task *t, void *arg)
 {
 	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);   /* LOCK_WORLD */
@@ -261,7 +262,8 @@ static void look_at(struct task *t, void *arg)
 	if (status.state == 'Z' || status.state == 'X' || signal_task(tid, 0) == -ESRCH)
 		note_gone(t);
 	else
-		world.ndeaf += (unsigned)(status.blocked >> (scan_threads_signal() - 1) & 1);
+		world.ndeaf += status.state == 'S'
+		               && (status.blocked >> (scan_threads_signal() - 1) & 1);
 }
 
 /* Who has not answered for so long will not. */
@@ -383,6 +385,26 @@ static bool stop_others(void)
 	return true;
 }
 
+/* A thread that is on it has left its own at `frame`. */
+static struct {
+	/* Constant after scan_threads_own_stack(). */
+	uintptr_t base, limit;
+
+	uintptr_t frame;                        /* the thread that is on it */
+} own_stack;
+
+uintptr_t *scan_threads_own_stack(uintptr_t base, uintptr_t limit)
+{
+	own_stack.base = base;
+	own_stack.limit = limit;
+	return &own_stack.frame;
+}
+
+static uintptr_t programs_frame(uintptr_t frame)
+{
+	return frame >= own_stack.base && frame < own_stack.limit ? own_stack.frame : frame;
+}
+
 __attribute__((noinline)) bool scan_stop(void)
 {
 	uintptr_t registers[REGS_NSAVED];
@@ -392,7 +414,7 @@ __attribute__((noinline)) bool scan_stop(void)
 		return false;
 	take_world();
 	memcpy(world.self_registers, registers, sizeof registers);
-	world.self_frame = (uintptr_t)__builtin_frame_address(0);
+	world.self_frame = programs_frame((uintptr_t)__builtin_frame_address(0));
 	begin_stop();
 	if (world_install() && stop_others())
 		return true;

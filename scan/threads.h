@@ -37,6 +37,10 @@ struct scan_job {
 } scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit);
 void scan_thread_drop(struct scan_thread *t);
 
+/* [base, limit) is a stack of ours, where one thread at a time may stop the world; from what address on its
+ * own stack is alive must be stored at the result before. ctx: init */
+uintptr_t *scan_threads_own_stack(uintptr_t base, uintptr_t limit);
+
 /* All other threads stop. Not nested: a second thread that wants to stop the world waits its turn,
  * and is stopped meanwhile. Signals stay blocked for the caller until the resume. False: it was not
  * started, /proc is not there or shows another pid namespace, or the kernel takes no signals for

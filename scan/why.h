@@ -102,7 +102,8 @@ const char *why_last_part(const char *path);
 void why_say(struct out *o, const char *before, uint64_t n, const char *after);
 void why_say_hex(struct out *o, const char *before, uint64_t n, const char *after);
 
-/* Answers the request's question. ctx: any, no lock held, or the copy */
-void why_report(const struct leaks_request *request);
+/* Answers the request's question. The reason why there is no answer, or not all of it, or NULL.
+ * ctx: any, no lock held, or the copy */
+const char *why_report(const struct leaks_request *request);
 
 #endif

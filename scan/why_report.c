@@ -7,7 +7,6 @@
 #include "scan/why.h"
 
 #include "core/knobs.h"
-#include "core/report.h"
 #include "core/report_file.h"
 #include "scan/maps.h"
 #include "scan/modules.h"
@@ -175,7 +174,7 @@ static void look_up(const struct leaks_request *r)
 	symbols_run(r->helper, r->env);
 }
 
-static void write_answer(const struct leaks_request *r)
+static const char *write_answer(const struct leaks_request *r)
 {
 	unsigned format = r->format >= 0 ? (unsigned)r->format : (unsigned)knobs.report_format;
 
@@ -185,30 +184,24 @@ static void write_answer(const struct leaks_request *r)
 	else
 		why_text(&out, &why, r);
 	out_flush(&out);
-	if (out.has_failed)
-		report_line("the answer is not whole: it can't be written", NULL);
-	if (out.has_failed && r->has_failed)
-		*r->has_failed = true;
 	if (r->fd < 0)
 		report_file_close(out.fd, r->fallback);
+	return out.has_failed ? "it can't be written" : NULL;
 }
 
-void why_report(const struct leaks_request *r)
+const char *why_report(const struct leaks_request *r)
 {
 	const char *reason = understand(r);
 
 	if (!reason && !why.unclear)
 		reason = find();
-	if (reason) {
-		if (r->has_failed)
-			*r->has_failed = true;
-		report_line("no answer: ", reason, NULL);
-	} else {
+	if (!reason) {
 		look_up(r);
-		write_answer(r);
+		reason = write_answer(r);
 		symbols_drop();
 	}
 	why_drop();
 	scratch_drop(&stack_memory);
 	memset(&why, 0, sizeof why);
+	return reason;
 }

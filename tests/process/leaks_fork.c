@@ -10,7 +10,7 @@
 #include <link.h>
 #include <pthread.h>
 
-#define NFORKS 30
+#define NFORKS 12
 
 static NOINLINE void leak(size_t nbytes)
 {

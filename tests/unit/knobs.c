@@ -141,6 +141,16 @@ Test(knobs, sizes)
 	expect("SPANGC_MEMORY_LIMIT=17179869183G", limit, UINT64_C(17179869183) << 30);
 }
 
+Test(knobs, a_size_may_have_a_word_for_its_default)
+{
+	expect("SPANGC_STACKS=512K", &knobs.stacks, KIB(512));
+	expect("SPANGC_STACKS=all", &knobs.stacks, KNOB_STACKS_ALL);
+	expect("SPANGC_STACKS=off", &knobs.stacks, KNOB_OFF);
+	expect_refused("SPANGC_MEMORY_LIMIT=all", "must be off or a size like 512M (K M G); using off");
+	expect_refused("SPANGC_STACKS=some",
+	               "must be one of all off or a size like 512M (K M G); using all");
+}
+
 Test(knobs, sizes_that_are_none)
 {
 	static const char *const bad[] = {

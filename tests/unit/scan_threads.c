@@ -361,6 +361,33 @@ static void *block_all(void *arg)
 	return spin(arg);
 }
 
+/* As our own code does it, only longer: half a second. */
+static void *block_for_a_while(void *arg)
+{
+	uint64_t all = ~UINT64_C(0), saved;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &saved, sizeof all);
+	for (uint64_t end = os_now_ns() + 500000000; os_now_ns() < end;)
+		turns[0]++;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, sizeof saved);
+	return spin(arg);
+}
+
+Test(scan_threads, a_thread_that_blocks_signals_and_runs_is_waited_for, .init = scan_start,
+     .timeout = 20)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, block_for_a_while, &turns[1]);
+	while (!turns[0])
+		usleep(100);
+	cr_assert(scan_stop());
+	cr_assert_eq(scan_stop_info().nmissed, scan_ndeaf);
+	scan_resume();
+	is_over = true;
+	pthread_join(thread, NULL);
+}
+
 Test(scan_threads, a_thread_that_does_not_answer_is_counted_and_runs_on, .init = scan_start,
      .timeout = 20)
 {
