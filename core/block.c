@@ -24,8 +24,8 @@ bool block_find(const void *p, struct block *b)
 	if (!b->class)
 		return false;
 	b->span = heap_span(at);
-	b->usable = b->class == SIZECLASS_LARGE ? large_usable(b->span)
-	                                        : b->span->slot_bytes - heap.record_bytes;
+	b->usable = (b->class == SIZECLASS_LARGE ? large_usable(b->span) : b->span->slot_bytes)
+	            - heap.record_bytes;
 	return true;
 }
 

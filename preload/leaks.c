@@ -1,8 +1,8 @@
 /* leaks.c: blocks with records, for the malloc family in mode leaks.
  *
  * Reached from malloc.c where the hot path found nothing: in this mode it never finds anything. A
- * slot is taken that has room for the record behind what was asked for; a large block is asked for
- * with one byte more, so that the address behind its end is still its own.
+ * slot is taken that has room for the record behind what was asked for. So has a large block, whose
+ * record is elsewhere: the address behind a block's end is its own.
  *
  * A slot's record is written before the slot is known as allocated: who stops the world sees both.
  */
@@ -122,7 +122,7 @@ static SLOW void *large(size_t align, size_t room, bool is_zero, const void *cal
 	if (room >= PTRDIFF_MAX || !cache_is_started())
 		return NULL;
 
-	void *p = is_zero ? large_calloc(room + 1) : large_alloc(room + 1, align);
+	void *p = is_zero ? large_calloc(room + RECORD_BYTES) : large_alloc(room + RECORD_BYTES, align);
 
 	scavenge_poll(caller);
 	return p;
@@ -207,7 +207,7 @@ static void *resize_large(void *p, const struct block *b, size_t nbytes, const s
 
 	record_tell_freed(p, b);
 
-	void *to = large_resize(p, nbytes + 1);
+	void *to = large_resize(p, nbytes + RECORD_BYTES);
 
 	scavenge_poll(call->caller);
 	return noted(to, nbytes, call);
@@ -230,8 +230,7 @@ static void *move(void *p, const struct block *b, size_t nbytes, const struct ca
 
 static void *resize(void *p, const struct block *b, size_t nbytes, const struct call *call)
 {
-	/* The address behind a large block's end stays its own. */
-	if (block_keeps(b, nbytes) && (b->class != SIZECLASS_LARGE || nbytes < b->usable)) {
+	if (block_keeps(b, nbytes)) {
 		record_tell_freed(p, b);
 		record_set(p, b, record_of(nbytes, call));
 		return p;
