@@ -63,33 +63,36 @@ static uint64_t read_number(struct reader *r, size_t n)
 	return value;
 }
 
+/* Seven bits a byte, the lowest first; how many there were, and the last byte. */
+static uint64_t read_leb(struct reader *r, unsigned *nbits, uint64_t *last)
+{
+	uint64_t value = 0;
+
+	*nbits = 0;
+	do {
+		*last = read_number(r, 1);
+		if (*nbits < 64)
+			value |= (*last & 0x7f) << *nbits;
+		*nbits += 7;
+	} while (*last & 0x80);
+	return value;
+}
+
 static uint64_t read_uleb(struct reader *r)
 {
-	uint64_t value = 0, byte;
-	unsigned shift = 0;
+	unsigned nbits;
+	uint64_t last;
 
-	do {
-		byte = read_number(r, 1);
-		if (shift < 64)
-			value |= (byte & 0x7f) << shift;
-		shift += 7;
-	} while (byte & 0x80);
-	return value;
+	return read_leb(r, &nbits, &last);
 }
 
 static int64_t read_sleb(struct reader *r)
 {
-	uint64_t value = 0, byte;
-	unsigned shift = 0;
+	unsigned nbits;
+	uint64_t last, value = read_leb(r, &nbits, &last);
 
-	do {
-		byte = read_number(r, 1);
-		if (shift < 64)
-			value |= (byte & 0x7f) << shift;
-		shift += 7;
-	} while (byte & 0x80);
-	if (byte & 0x40 && shift < 64)
-		value |= ~UINT64_C(0) << shift;
+	if (last & 0x40 && nbits < 64)
+		value |= ~UINT64_C(0) << nbits;
 	return (int64_t)value;
 }
 

@@ -226,7 +226,7 @@ static bool write_report(const struct report *r)
 
 /* --- what is told --- */
 
-static void want(uint32_t stack)
+void report_want(uint32_t stack)
 {
 	const uintptr_t *pcs;
 	unsigned n = stacks_get(stack, &pcs);
@@ -261,9 +261,9 @@ static const char *look_up(const struct report *r)
 	if (!symbols_start())
 		return "no memory";
 	for (uint32_t i = 0; i < found.entries.n; i++)
-		want(found.entries.list[i].stack);
+		report_want(found.entries.list[i].stack);
 	for (uint32_t i = 0; i < r->nhidden; i++)
-		want(r->hidden[i].stack);
+		report_want(r->hidden[i].stack);
 	return symbols_run(r->request->helper, r->request->env);
 }
 

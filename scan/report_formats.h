@@ -32,6 +32,9 @@ bool report_pprof(int json, int profile, const struct leaks_request *r);
 typedef void report_frame_fn(struct out *o, const struct symbol *s, unsigned number);
 void report_frames(struct out *o, uint32_t stack, report_frame_fn *fn);
 
+/* The frames of a stack are to be looked up. */
+void report_want(uint32_t stack);
+
 /* A frame as json has it, with a comma before it but for the first. */
 void report_json_frame(struct out *o, const struct symbol *s, unsigned number);
 

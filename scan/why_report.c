@@ -108,21 +108,12 @@ static bool is_matched(uint32_t stack, const char *text)
 	return false;
 }
 
-static void want(uint32_t stack)
-{
-	const uintptr_t *pcs;
-	unsigned n = stacks_get(stack, &pcs);
-
-	for (unsigned i = 0; i < n; i++)
-		symbols_want(pcs[i], i == 0);
-}
-
 static void match(const struct leaks_request *r)
 {
 	if (!symbols_start())
 		return;
 	for (uint32_t s = 1; s < why.nstacks; s++)
-		want(s);
+		report_want(s);
 	symbols_run(r->helper, r->env);
 	for (uint32_t s = 1; s < why.nstacks; s++)
 		why.stacks[s] = is_matched(s, r->argument);
@@ -165,10 +156,10 @@ static void look_up(const struct leaks_request *r)
 {
 	if (!symbols_start())
 		return;
-	want(why.record.stack);
+	report_want(why.record.stack);
 	for (unsigned i = 0; i < WHY_SHOWN; i++) {
-		want(why.head[i].record.stack);
-		want(why.tail[i].record.stack);
+		report_want(why.head[i].record.stack);
+		report_want(why.tail[i].record.stack);
 	}
 	why_look_up_root(&why.root, r->pid);
 	symbols_run(r->helper, r->env);

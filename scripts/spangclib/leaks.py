@@ -14,7 +14,7 @@ import tempfile
 
 import knobs
 import program
-from program import Refused
+from program import Refused, parse_command
 
 USAGE = "spangc leaks [options] -- APP [ARG ...]"
 DESCRIPTION = """\
@@ -84,16 +84,6 @@ def parser():
     p.add_argument("--library", metavar="PATH", help="another libspangc.so")
     p.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return p
-
-
-def parse(argv):
-    """(options, APP's words)."""
-    at = argv.index("--") if "--" in argv else len(argv)
-    options = parser().parse_args(argv[:at])
-    words = options.program + (argv[at + 1:] if not options.program else argv[at:])
-    if not words:
-        raise Refused(2, "no program given: " + USAGE)
-    return options, words
 
 
 # ---- Options to settings: each returns the variable's value, or refuses
@@ -246,7 +236,7 @@ def settings(options):
 
 
 def main(argv):
-    options, words = parse(argv)
+    options, words = parse_command(parser(), argv, USAGE)
     library = program.find_library(options.library)
     path = program.resolve(words[0])
     program.check_preload(path, library)

@@ -33,6 +33,16 @@ class Refused(Exception):
         self.status, self.text = status, text
 
 
+def parse_command(parser, argv, usage):
+    """(options, APP's words) of `[options] -- APP [ARG ...]`; the -- may be missing."""
+    at = argv.index("--") if "--" in argv else len(argv)
+    options = parser.parse_args(argv[:at])
+    words = options.program + (argv[at + 1:] if not options.program else argv[at:])
+    if not words:
+        raise Refused(2, "no program given: " + usage)
+    return options, words
+
+
 def find_library(given=None):
     """Full path of libspangc.so: the given one, or the one beside scripts/: the repository's, or
     a link to where `make install` put it."""

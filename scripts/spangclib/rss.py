@@ -15,7 +15,7 @@ import proc
 import program
 import report
 import runner
-from program import Refused, note
+from program import Refused, note, parse_command
 
 DESCRIPTION = """\
 Runs APP under each policy in turn, watches its memory, and says in a table and in words what each
@@ -136,11 +136,7 @@ def parser():
 
 def parse(argv):
     """(options, APP's words)."""
-    at = argv.index("--") if "--" in argv else len(argv)
-    options = parser().parse_args(argv[:at])
-    words = options.program + (argv[at + 1:] if not options.program else argv[at:])
-    if not words:
-        raise Refused(2, "no program given: spangc rss [options] -- APP [ARG ...]")
+    options, words = parse_command(parser(), argv, "spangc rss [options] -- APP [ARG ...]")
     if options.interval < 0.001:
         raise Refused(2, "--interval: at least 1ms")
     options.pressure_way = None

@@ -4,7 +4,7 @@ import os
 import tempfile
 
 import program
-from program import Refused
+from program import Refused, parse_command
 
 DESCRIPTION = """\
 Runs APP with libspangc.so preloaded, and with nothing else changed: the same as
@@ -26,11 +26,7 @@ def main(argv):
     p.add_argument("--stats", action="store_true", help="counters on standard error at exit")
     p.add_argument("--library", metavar="PATH", help="another libspangc.so")
     p.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    at = argv.index("--") if "--" in argv else len(argv)
-    options = p.parse_args(argv[:at])
-    words = options.program + (argv[at + 1:] if not options.program else argv[at:])
-    if not words:
-        raise Refused(2, "no program given: spangc run [--stats] -- APP [ARG ...]")
+    options, words = parse_command(p, argv, "spangc run [--stats] -- APP [ARG ...]")
     library = program.find_library(options.library)
     path = program.resolve(words[0])
     program.check_preload(path, library)
