@@ -10,6 +10,7 @@
  * handler that interrupted libc there and frees much is not recognised.
  */
 #include "preload/imports.h"
+#include "preload/leaks.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"
 
@@ -62,13 +63,15 @@ static void thread_ends(void *round)
 	}
 }
 
-/* Out of the frame of begin(), which is left for good. */
+/* Out of the frame of begin(), which is left for good. What libc allocates for it is not the program's:
+ * a fork at this moment leaves it to a child that has no such thread. */
 static __attribute__((noinline)) struct scan_job announce(struct scan_thread *t)
 {
 	uintptr_t base = 0;
 	size_t nbytes = 0;
 	pthread_attr_t attr;
 
+	leaks_ignored++;
 	if (!pthread_getattr_np(pthread_self(), &attr)) {
 		void *lowest;
 
@@ -76,6 +79,7 @@ static __attribute__((noinline)) struct scan_job announce(struct scan_thread *t)
 			base = (uintptr_t)lowest;
 		pthread_attr_destroy(&attr);
 	}
+	leaks_ignored--;
 	eintr_count();
 	stacks_thread_begins(base, base + nbytes);
 	return scan_thread_begins(t, base, base + nbytes);
