@@ -3,11 +3,11 @@
  * usage: pause MIB NTHREADS [NREPORTS]
  *
  * A heap of MIB of linked blocks of 64 bytes; threads that allocate and free a little, sleep, and note
- * the longest time by which a round came late: first without a report, then while reports are made,
- * one after the other. One line, tab-separated: MiB, threads, least and median of stop, copy and whole pause as
- * the reports say, the longest delay that a thread saw without and with reports; all in
- * microseconds. Run by scripts/pause, with the library preloaded in mode leaks; SPANGC_REPORT names
- * a file with %n, SPANGC_REPORT_FORMAT is json.
+ * how late each round came: first without a report, then while reports are made, one after the other.
+ * One line, tab-separated, in microseconds: MiB, threads; least and median of stop, copy and whole
+ * pause as the reports say; of the delays that the threads saw, without and with reports, median, 99 %,
+ * 99.9 % and the longest. Run by scripts/pause, with the library preloaded in mode leaks;
+ * SPANGC_REPORT names a file with %n, SPANGC_REPORT_FORMAT is json.
  */
 #include "tests/check.h"
 
@@ -20,12 +20,17 @@
 #define NSMALL 16
 #define QUIET_MS 2000
 #define BETWEEN_MS 200
+#define BUCKET_US 20
+#define NBUCKETS 50000                          /* the last one: a second and later */
 #define SLEEP_NS_PER_THREAD 50000               /* so that any number of them leaves time for others */
 
 static struct {
 	volatile bool is_over;
 	unsigned nthreads;
-	_Atomic uint64_t latest_ns;             /* of all threads */
+
+	/* Any thread, atomic: the histogram of delays. */
+	_Atomic uint64_t nlate[NBUCKETS];
+	_Atomic uint64_t latest_us;
 } run;
 
 static void **list;
@@ -49,14 +54,12 @@ static void build(size_t nbytes)
 	}
 }
 
-static void note(uint64_t late_ns)
+static void note(uint64_t late_us)
 {
-	uint64_t seen = atomic_load_explicit(&run.latest_ns, memory_order_relaxed);
+	uint64_t bucket = late_us / BUCKET_US, seen = atomic_load(&run.latest_us);
 
-	while (late_ns > seen
-	       && !atomic_compare_exchange_weak_explicit(&run.latest_ns, &seen, late_ns,
-	                                                 memory_order_relaxed,
-	                                                 memory_order_relaxed))
+	atomic_fetch_add(&run.nlate[bucket < NBUCKETS ? bucket : NBUCKETS - 1], 1);
+	while (late_us > seen && !atomic_compare_exchange_weak(&run.latest_us, &seen, late_us))
 		;
 }
 
@@ -75,15 +78,34 @@ static void *mutate(void *arg)
 		for (int i = 0; i < NSMALL; i++)
 			free(small[i]);
 		now = now_ns();
-		note(now > due ? now - due : 0);
+		note(now > due ? (now - due) / 1000 : 0);
 		due = now + (uint64_t)wait.tv_nsec;
 	}
 	return arg;
 }
 
-static uint64_t take_latest_us(void)
+static uint64_t quantile(const uint64_t *nlate, double part)
 {
-	return atomic_exchange_explicit(&run.latest_ns, 0, memory_order_relaxed) / 1000;
+	uint64_t all = 0, n = 0;
+	size_t i = 0;
+
+	for (size_t b = 0; b < NBUCKETS; b++)
+		all += nlate[b];
+	while (i < NBUCKETS - 1 && (double)(n += nlate[i]) < part * (double)all)
+		i++;
+	return (i + 1) * BUCKET_US;
+}
+
+/* Since the last call, as a column. */
+static void take_delays(char *text, size_t size)
+{
+	static uint64_t nlate[NBUCKETS];
+
+	for (size_t b = 0; b < NBUCKETS; b++)
+		nlate[b] = atomic_exchange(&run.nlate[b], 0);
+	snprintf(text, size, "%llu/%llu/%llu/%llu", (unsigned long long)quantile(nlate, 0.5),
+	         (unsigned long long)quantile(nlate, 0.99), (unsigned long long)quantile(nlate, 0.999),
+	         (unsigned long long)atomic_exchange(&run.latest_us, 0));
 }
 
 /* A number of report `n`. */
@@ -126,7 +148,7 @@ int main(int argc, char **argv)
 {
 	size_t (*leak_report)(void);
 	unsigned nreports = argc > 3 ? (unsigned)atoi(argv[3]) : 7;
-	uint64_t quiet_us, busy_us;
+	char quiet[100], busy[100];
 
 	CHECKF(argc > 2 && nreports > 0 && nreports <= NREPORTS_MAX, "usage: pause MIB NTHREADS [NREPORTS]");
 	leak_report = symbol("spangc_leak_report");
@@ -138,19 +160,19 @@ int main(int argc, char **argv)
 		CHECK(pthread_create(&thread, NULL, mutate, NULL) == 0);
 	}
 	sleep_ms(500);
-	take_latest_us();
+	take_delays(quiet, sizeof quiet);
 	sleep_ms(QUIET_MS);
-	quiet_us = take_latest_us();
+	take_delays(quiet, sizeof quiet);
 	for (unsigned i = 0; i < nreports; i++) {
 		leak_report();
 		sleep_ms(BETWEEN_MS);
 	}
-	busy_us = take_latest_us();
+	take_delays(busy, sizeof busy);
 	printf("%s\t%s\t", argv[1], argv[2]);
 	print_figure(nreports, "\"stop_us\":");
 	print_figure(nreports, "\"copy_us\":");
 	print_figure(nreports, "\"pause_us\":");
-	printf("%llu\t%llu\n", (unsigned long long)quiet_us, (unsigned long long)busy_us);
+	printf("%s\t%s\n", quiet, busy);
 	fflush(stdout);
 	kill(getpid(), SIGKILL);                /* no report at the end */
 	return 0;
