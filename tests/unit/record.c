@@ -29,7 +29,7 @@ static void *make(size_t nbytes, uint32_t stack)
 	size_t with = nbytes + RECORD_BYTES;
 	void *p = with <= SIZECLASS_MAX
 	                  ? cache_alloc_class(sizeclass_of_in(heap.classes, with))
-	                  : large_alloc(nbytes + 1, 1);
+	                  : large_alloc(with, 1);
 	struct block b = find(p);
 
 	record_set(p, &b, (struct record){ .nbytes = nbytes, .stack = stack });
