@@ -51,20 +51,15 @@ static bool has_sigpipe(void)
 	return !sigpending(&pending) && sigismember(&pending, SIGPIPE) == 1;
 }
 
-/* No signal of the program's ends the process in the midst of it. */
+/* With signals blocked: none of the program's ends the process in the midst of it. */
 static uint64_t write_report(const char *when)
 {
-	struct sigmask saved;
 	int kept = errno;
-
-	sigmask_block(&saved);
-
 	bool had_sigpipe = has_sigpipe();
 	uint64_t nbytes = reports_write_last(when);
 
 	if (!had_sigpipe && has_sigpipe())
 		drop_sigpipe();
-	sigmask_restore(&saved);
 	errno = kept;
 	return nbytes;
 }
@@ -73,12 +68,16 @@ static uint64_t write_report(const char *when)
 static int finish(int status, const char *when)
 {
 	unsigned expected = STATE_RUNNING;
+	struct sigmask saved;
 
 	if (!reports_are_on())
 		return status;
+	/* While the state is REPORTING no handler of ours may run here: it would wait for itself. */
+	sigmask_block(&saved);
 	/* relaxed, all: nothing is read that the report wrote. */
 	if (!atomic_compare_exchange_strong_explicit(&state, &expected, STATE_REPORTING,
 	                                             memory_order_relaxed, memory_order_relaxed)) {
+		sigmask_restore(&saved);
 		while (atomic_load_explicit(&state, memory_order_relaxed) == STATE_REPORTING)
 			usleep(1000);
 		return status;
@@ -89,6 +88,7 @@ static int finish(int status, const char *when)
 	uint64_t nbytes = write_report(when);
 
 	atomic_store_explicit(&state, STATE_OVER, memory_order_relaxed);
+	sigmask_restore(&saved);
 	return nbytes && status == 0 ? (int)knobs.exitcode : status;
 }
 
@@ -105,8 +105,13 @@ void exits_before_exec(void)
 		reporter_finish();
 	/* relaxed: see finish(). */
 	if (reports_are_on() && !is_forked
-	    && atomic_load_explicit(&state, memory_order_relaxed) == STATE_RUNNING)
+	    && atomic_load_explicit(&state, memory_order_relaxed) == STATE_RUNNING) {
+		struct sigmask saved;
+
+		sigmask_block(&saved);
 		write_report("exit");
+		sigmask_restore(&saved);
+	}
 }
 
 /* exit() within a handler of exit() goes on with the handlers that are left, in libc 2.36. */

@@ -335,6 +335,7 @@ void leaks_start_looking(void)
 		report_line("no report of leaks: threads can't be stopped", NULL);
 		return;
 	}
+	leaks_ignored++;                        /* what this allocates is not the program's */
 	eintr_start();
 	signals_start();
 	execs_start();
@@ -349,4 +350,5 @@ void leaks_start_looking(void)
 	reports_start();
 	exits_start();
 	reporter_start();
+	leaks_ignored--;
 }

@@ -211,7 +211,8 @@ static void work(void *arg)
 		j->nbytes = write_last(j->request);
 	else if (!reports.is_over)
 		j->nbytes = write_in_copy(j->request);
-	if (*reports.has_failed)
+	/* Whoever has no socket wants to know what was lost, also if no file would take it. */
+	if (*reports.has_failed && j->request->fd >= 0)
 		j->nbytes = REPORTS_FAILED;
 	leaks_report_finish(j->request);
 }

@@ -68,7 +68,8 @@ SPANGC_API void *spangc_malloc_noscan(size_t nbytes);
  * (blocks of 0 bytes count as 1 if there is nothing else). */
 SPANGC_API size_t spangc_leak_report(void);
 
-/* The block at p, and what it leads to, is no leak. p is what malloc returned. realloc forgets. */
+/* The block at p, and what it leads to, is no leak; it is counted in no report. p is what malloc
+ * returned. realloc forgets. */
 SPANGC_API void spangc_ignore(const void *p);
 
 /* [p, p + nbytes) may hold pointers to blocks, wherever it is; the same range no longer. Static

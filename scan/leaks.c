@@ -186,7 +186,7 @@ static void count(const void *p, const struct block *b, void *arg)
 
 	if (!mark_is_marked((uintptr_t)p))
 		l->nblocks++;
-	else
+	else if (!record_get(p, b).is_ignored)
 		sum_add(&l->reachable, record_get(p, b).nbytes, 1);
 }
 
@@ -195,7 +195,7 @@ static void add_reachable(const void *p, const struct block *b, void *arg)
 	struct leaks *l = arg;
 	struct record r = record_get(p, b);
 
-	if (!mark_is_marked((uintptr_t)p))
+	if (!mark_is_marked((uintptr_t)p) || r.is_ignored)
 		return;
 	entries_add(&l->entries, &r, 0);
 	sum_add(&l->reachable, r.nbytes, 1);
@@ -206,7 +206,8 @@ static void add_any(const void *p, const struct block *b, void *arg)
 	struct leaks *l = arg;
 	struct record r = record_get(p, b);
 
-	entries_add(&l->entries, &r, 0);
+	if (!r.is_ignored)
+		entries_add(&l->entries, &r, 0);
 }
 
 /* A thread that did not answer runs on, and may have lost more since they were counted. */

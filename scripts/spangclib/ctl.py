@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from program import LIBRARY, Refused
@@ -199,7 +200,7 @@ def question(options):
 
 
 def ask(s, line, timeout, pid):
-    """The answer's body and its last line."""
+    """The answer's body and its last line. None: the connection was cut before anything came."""
     got = bytearray()
     try:
         s.sendall(line)
@@ -211,6 +212,8 @@ def ask(s, line, timeout, pid):
     except TimeoutError:
         raise Refused(NO_ANSWER, f"process {pid}: no answer in {timeout:g} s") from None
     except OSError as failure:
+        if not got and failure.errno in (errno.EPIPE, errno.ECONNRESET):
+            return None
         raise Refused(NO_ANSWER, f"process {pid}: {failure.strerror}") from None
     at = got.rfind(b"\0")
     last = got[at + 1:]
@@ -241,8 +244,16 @@ def write_file(path, body):
 def main(argv):
     options = parse(argv)
     line = question(options)
-    with find(options.pid, options.socket, options.timeout) as s:
-        body, end = ask(s, line, options.timeout, options.pid)
+    # A program that closed all descriptors closed the socket, too: the process makes another one.
+    for pause in (0.3, 1.5, None):
+        with find(options.pid, options.socket, options.timeout) as s:
+            answer = ask(s, line, options.timeout, options.pid)
+        if answer:
+            break
+        if pause is None:
+            raise Refused(NO_ANSWER, f"process {options.pid} closed the connection")
+        time.sleep(pause)
+    body, end = answer
     if end != "ok":
         raise Refused(REFUSED, f"process {options.pid}: {end}")
     if options.output:
@@ -250,6 +261,12 @@ def main(argv):
         return 0
     if body.startswith(b"\x1f\x8b") and sys.stdout.isatty():
         raise Refused(USAGE_ERROR, "the answer is not for a terminal: --output FILE")
-    sys.stdout.buffer.write(body)
-    sys.stdout.flush()
+    try:
+        sys.stdout.buffer.write(body)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as failure:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)    # what is left in the buffer goes there
+        raise Refused(USAGE_ERROR, f"standard output: {failure.strerror}") from None
     return 0
