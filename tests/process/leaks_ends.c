@@ -1,5 +1,6 @@
-/* leaks_ends.c: the report at the end comes while another thread writes one, or was cancelled at it;
- * on an alternate stack of 8 KiB, with all descriptors in use; process 1 outlives a deadly signal.
+/* leaks_ends.c: the report at the end comes while another thread writes one, or was cancelled at it, or
+ * sends the process a deadly signal; on an alternate stack of 8 KiB, with all descriptors in use; process
+ * 1 outlives a deadly signal.
  *
  * timeout: 120
  *   leaks: it sets the mode itself
@@ -110,6 +111,20 @@ static void be_first(void)
 	syscall(SYS_exit_group, WEXITSTATUS(status));
 }
 
+static void *kill_for_ever(void *arg)
+{
+	for (;;) {
+		kill(getpid(), SIGTERM);
+		sleep_ms(1);
+	}
+	return arg;
+}
+
+static void leave(int signo)
+{
+	_exit(signo == SIGTERM ? 7 : 1);
+}
+
 static int end(const char *how)
 {
 	if (!strcmp(how, "first"))
@@ -123,6 +138,10 @@ static int end(const char *how)
 	}
 	if (!strcmp(how, "cancelled"))
 		CHECK(pthread_join(start(report_cancelled), NULL) == 0);
+	if (!strcmp(how, "handled"))
+		signal(SIGTERM, leave);
+	if (!strcmp(how, "killed") || !strcmp(how, "handled"))
+		start(kill_for_ever);
 	if (strstr(how, "small stack"))
 		use_small_stack();
 	if (!strcmp(how, "fault, small stack"))
@@ -159,15 +178,20 @@ static void ends_with_file(const char *how, int status)
 	unlink(report_name);
 }
 
-static void ends(const char *how, int status)
+static void ends_either(const char *how, int status, int other)
 {
 	struct outcome o;
 
 	run_self(&o, how, set_leaks);
 	if (o.status == W_EXITCODE(77, 0))
 		return;
-	CHECKF(o.status == status && strstr(o.err, SUMMARY), "%s: %x: %s", how, (unsigned)o.status,
-	       o.err);
+	CHECKF((o.status == status || o.status == other) && strstr(o.err, SUMMARY), "%s: %x: %s", how,
+	       (unsigned)o.status, o.err);
+}
+
+static void ends(const char *how, int status)
+{
+	ends_either(how, status, status);
 }
 
 int main(int argc, char **argv)
@@ -178,6 +202,10 @@ int main(int argc, char **argv)
 	}
 	ends("busy", W_EXITCODE(7, 0));
 	ends("cancelled", W_EXITCODE(7, 0));
+	for (int i = 0; i < 5; i++) {
+		ends_either("killed", W_EXITCODE(0, SIGTERM), W_EXITCODE(7, 0));
+		ends("handled", W_EXITCODE(7, 0));
+	}
 	ends("files", W_EXITCODE(7, 0));
 	ends("first", W_EXITCODE(7, 0));
 	scratch_template(report_name, sizeof report_name, "report");
