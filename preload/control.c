@@ -287,16 +287,15 @@ static void end_answer(const struct own_fd *client, const char *refusal)
 	say(client, refusal ? "refused: " : "ok", refusal ? refusal : "");
 }
 
-static const char *answer_report(const struct own_fd *client, enum leaks_kind kind,
+/* `format` is a name, or empty: the knob's. */
+static const char *answer_report(const struct own_fd *client, enum leaks_kind kind, const char *format,
                                  const char *argument)
 {
 	struct leaks_request r = { .kind = kind, .when = "demand", .fd = client->fd, .format = -1,
 		                   .goes_on = true, .argument = argument };
 
-	if (kind == LEAKS_WHY && !*argument)
-		return "of which address, or which stack?";
-	if (kind != LEAKS_WHY && *argument) {
-		r.format = knobs_report_format(argument);
+	if (*format) {
+		r.format = knobs_report_format(format);
 		if (r.format < 0)
 			return "no such format";
 	}
@@ -304,6 +303,14 @@ static const char *answer_report(const struct own_fd *client, enum leaks_kind ki
 		return NULL;                    /* there is nobody to tell */
 	return reports_write(&r) == REPORTS_FAILED ? "the report could not be made, or not be written"
 	                                           : NULL;
+}
+
+/* Of `why`, or `why:FORMAT`. */
+static const char *answer_why(const struct own_fd *client, const char *colon, const char *argument)
+{
+	if (!*argument)
+		return "of which address, or which stack?";
+	return answer_report(client, LEAKS_WHY, *colon ? colon + 1 : "", argument);
 }
 
 static const char *answer_stats(const struct own_fd *client, const char *argument)
@@ -321,13 +328,13 @@ static const char *answer(const struct own_fd *client, const char *word, const c
 	if (!strcmp(word, "stats"))
 		return answer_stats(client, argument);
 	if (!strcmp(word, "leaks"))
-		return answer_report(client, LEAKS_REPORT, argument);
+		return answer_report(client, LEAKS_REPORT, argument, "");
 	if (!strcmp(word, "profile"))
-		return answer_report(client, LEAKS_PROFILE, argument);
+		return answer_report(client, LEAKS_PROFILE, argument, "");
 	if (!strcmp(word, "diff"))
-		return answer_report(client, LEAKS_DIFF, argument);
-	if (!strcmp(word, "why"))
-		return answer_report(client, LEAKS_WHY, argument);
+		return answer_report(client, LEAKS_DIFF, argument, "");
+	if (!strncmp(word, "why", 3) && (!word[3] || word[3] == ':'))
+		return answer_why(client, word + 3, argument);
 	if (!strcmp(word, "collect") || !strcmp(word, "trace"))
 		return "this is for mode gc; the process is in mode leaks";
 	return "no such request";

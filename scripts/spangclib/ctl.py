@@ -16,13 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from program import LIBRARY, Refused
+import knobs
+from program import LIBRARY, Refused, note
 
 USAGE = "spangc ctl [options] PID REQUEST [ARGUMENT]"
 DESCRIPTION = """\
 Asks a process for a report while it runs. It was started with libspangc.so in mode leaks and with
 SPANGC_CONTROL=on (or the path of a socket), for example:
-    SPANGC_CONTROL=on spangc leaks -- APP
+    spangc leaks --control -- APP
 The process stands still for about a millisecond per 64 MiB; a copy of it does the work.
 """
 MORE = """\
@@ -40,7 +41,7 @@ the library or without SPANGC_CONTROL; 2 usage; 3 it refused, or could not write
 answer in time, or only a part of one.
 """
 REQUESTS = {"leaks": 0, "diff": 0, "profile": 0, "why": 1, "stats": 0, "collect": 0, "trace": 1}
-WITH_FORMAT = ("leaks", "diff", "profile")
+WITH_FORMAT = ("leaks", "diff", "profile", "why")
 CANT_ASK, USAGE_ERROR, REFUSED, NO_ANSWER = 1, 2, 3, 4
 PATH_MAX = 107                          # of an address of a socket
 REQUEST_MAX = 255
@@ -61,7 +62,7 @@ def seconds(text):
 def parse(argv):
     p = Parser(prog="spangc ctl", usage=USAGE, description=DESCRIPTION, epilog=MORE,
                allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--format", metavar="F", help="of a report: text, json, folded ...; default: as "
+    p.add_argument("--format", metavar="F", help="of a report: text, json, folded, pprof; default: as "
                                                  "SPANGC_REPORT_FORMAT of the process says")
     p.add_argument("--output", metavar="FILE", help="the answer goes there; all of it, or nothing")
     p.add_argument("--socket", metavar="PATH", help="where the process listens, if it is not found")
@@ -87,6 +88,11 @@ def check(options):
         raise Refused(USAGE_ERROR, "trace on, or trace off")
     if options.format and options.request not in WITH_FORMAT:
         raise Refused(USAGE_ERROR, f"--format is for {', '.join(WITH_FORMAT)}")
+    formats = ("text", "json") if options.request == "why" else knobs.words("SPANGC_REPORT_FORMAT")
+    if options.format and options.format not in formats:
+        raise Refused(USAGE_ERROR, f"no format {options.format!r} (there are: {', '.join(formats)})")
+    if options.request == "why" and re.fullmatch("[0-9a-f]{6,}", options.argument[0]):
+        note(f"{options.argument[0]} is looked for in names of functions; an address begins with 0x")
     return options
 
 
@@ -191,7 +197,9 @@ def find(pid, given, timeout):
 
 def question(options):
     words = [options.request, *options.argument]
-    if options.format:
+    if options.format and options.request == "why":
+        words[0] += ":" + options.format
+    elif options.format:
         words.append(options.format)
     line = " ".join(words).encode(errors="surrogateescape")
     if len(line) > REQUEST_MAX - 1 or b"\n" in line:
