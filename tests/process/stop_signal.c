@@ -178,18 +178,22 @@ static void stop_all_kinds(void)
 	void *(*const kinds[])(void *) = { block_by_thread, block_by_process, take_signals,
 	                                   sleep_suspended, handle, sleep_reading };
 	pthread_t thread[COUNT(kinds)];
+	double least = 1e9;
 
 	for (size_t i = 0; i < COUNT(kinds); i++)
 		CHECK(pthread_create(&thread[i], NULL, kinds[i], NULL) == 0);
 	while (nready < (int)COUNT(kinds))
 		sleep_ms(1);
 	sleep_ms(20);
-	for (unsigned round = 0; round < 5; round++) {
+	/* Each check would wait for a deaf one; a busy machine is slow now and then only. */
+	for (unsigned round = 0; round < 5 || (round < 50 && least >= CHECK_MS); round++) {
 		double started = now_ms();
 
 		CHECK(__lsan_do_recoverable_leak_check() == 0);
-		CHECKF(now_ms() - started < CHECK_MS || round == 0, "%.1f ms", now_ms() - started);
+		if (now_ms() - started < least)
+			least = now_ms() - started;
 	}
+	CHECKF(least < CHECK_MS, "%.1f ms", least);
 	is_over = true;
 	pthread_kill(thread[3], SIGUSR2);
 	pthread_kill(thread[5], SIGUSR2);
