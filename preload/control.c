@@ -7,7 +7,7 @@
  *
  *     stats                                 what SPANGC_STATS=1 prints
  *     leaks | diff | profile [FORMAT]       a report; FORMAT as in SPANGC_REPORT_FORMAT
- *     why ADDRESS | why STACK               what leads to a block
+ *     why ADDRESS | why STACK               what leads to a block; why:FORMAT ...: as FORMAT
  *     collect | trace on | trace off        refused: for mode gc
  *
  * The folder of `on` belongs to us and nobody else may look into it; the socket has mode 0600, and a

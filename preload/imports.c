@@ -2,8 +2,8 @@
  *
  * Reached from the constructor, and before a report, for what was loaded meanwhile. (Not
  * when it is loaded: dlopen() looks at its caller, and so is the last thing that our wrapper does.)
- * The loader's lock is held while a module is looked at, so that none goes away (but scan/loaded.h). A word that still
- * leads to the loader is one of a function that was not called yet; the loader may fill it at the
+ * The loader's lock is held while a module is looked at, so that none goes away (but scan/loaded.h). A
+ * word that still leads to the loader is one of a function that was not called yet; the loader may fill it at the
  * same time, and then that function stays libc's for this module.
  */
 #include "preload/imports.h"

@@ -4,8 +4,8 @@
  *     spangc_leak_report()         by a copy of the process, for which the calling thread waits;
  *                                  by the process itself if the kernel makes no copy
  *
- * One at a time, the next one waits; where the last one waits, no other begins. A child of vfork() has our memory: it is known by its pid, and
- * reports nothing.
+ * One at a time, the next one waits; where the last one waits, no other begins. A child of vfork() has
+ * our memory: it is known by its pid, and reports nothing.
  */
 #include "preload/imports.h"
 #include "preload/preload.h"

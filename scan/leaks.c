@@ -1,6 +1,6 @@
 /* leaks.c: what is left unmarked, and what among it leads to what.
  *
- * Reached from preload/exit.c and the public calls. Depends on mark.h, roots.h, threads.h and
+ * Reached from leaks_report.c and why.c. Depends on mark.h, roots.h, threads.h and
  * record.h. While the world is stopped memory comes from os_map() alone.
  *
  * Direct and indirect: blocks are flooded from each that was not reached so far, in the order of

@@ -1,4 +1,5 @@
-/* maps.c: see maps.h. Reached from threads.c and roots.c; depends on peek.c. */
+/* maps.c: see maps.h. Reached from roots.c, kernel.c, thread_stacks.c, why_root.c and preload/leaks.c; depends
+ * on peek.c. */
 #include "scan/maps.h"
 
 #include "scan/peek.h"

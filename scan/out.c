@@ -1,6 +1,6 @@
 /* out.c: a buffered writer for reports.
  *
- * Reached from leaks_report.c.
+ * Reached from whatever writes a report: report_*.c, why_*.c.
  */
 #include "scan/out.h"
 

@@ -1,7 +1,7 @@
 /* scratch.c: memory for one report, kept as addresses for the next.
  *
- * Reached from leaks.c, symbols.c, helper.c and suppress.c. Depends on os.h and roots.h. Grows at least to twice its size,
- * and its old addresses are lost, so what is lost is less than what is used.
+ * Reached from what makes a report. Depends on os.h and roots.h. Grows at least to twice its size, and
+ * its old addresses are lost, so what is lost is less than what is used.
  */
 #include "scan/scratch.h"
 

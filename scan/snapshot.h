@@ -5,8 +5,8 @@
  * its handlers, and holds none of its files open but those it needs.
  *
  * In the copy no lock is taken, neither of ours nor of libc's or the loader's: a thread that is not in it
- * may hold it, if only because it did not stop in time. No malloc, stdio, dl_iterate_phdr, pthread calls. getpid() is another,
- * /proc/self/task has one entry, timers and what became of epoll instances: scan/kernel.h.
+ * may hold it, if only because it did not stop in time. No malloc, stdio, dl_iterate_phdr, pthread
+ * calls. getpid() is another, /proc/self/task has one entry, timers and what became of epoll instances: scan/kernel.h.
  * Where the program keeps writable memory from its children (MADV_DONTFORK) the copy is refused, with
  * ENODATA. What it wipes for them (MADV_WIPEONFORK) is zero. What it shares with other processes
  * (MAP_SHARED) goes on changing.

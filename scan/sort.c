@@ -1,4 +1,4 @@
-/* sort.c: heapsort. Reached from leaks.c and symbols.c; depends on nothing. */
+/* sort.c: heapsort. Reached from leaks_entries.c, leaks_report.c and symbols.c; depends on nothing. */
 #include "scan/sort.h"
 
 #include "core/report.h"

@@ -18,6 +18,7 @@
 
 #include "scan/mark.h"
 #include "tests/core.h"
+#include "tests/bench/random.h"
 
 #define NROUNDS 3
 #define BLOCK_BYTES 64
@@ -34,23 +35,6 @@ static uint32_t *order;
 static size_t nblocks;
 static void *root;
 static unsigned nworkers = 1;
-static uint64_t rng = 88172645463325252u;
-
-static uint64_t next_random(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng;
-}
-
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void shuffle(void)
 {

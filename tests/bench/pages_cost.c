@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "core/pages.h"
+#include "tests/bench/random.h"
 
 #define NROUNDS 5
 #define NPAIRS 2000
@@ -20,23 +21,6 @@
 
 static struct pages p;
 static struct pages_mix mix;
-static uint64_t rng = 88172645463325252u;
-
-static uint64_t next_random(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng;
-}
-
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void *zeroed(size_t nbytes)
 {

@@ -14,6 +14,7 @@
 #include "scan/roots.h"
 #include "scan/threads.h"
 #include "tests/core.h"
+#include "tests/scan_begin.h"
 
 #define NWORKERS 6
 #define NBLOCKS 200
@@ -36,26 +37,11 @@ struct node {
 	unsigned long owner;
 };
 
-static void *begin(void *record)
-{
-	pthread_attr_t attr;
-	void *base;
-	size_t nbytes;
-
-	check(pthread_getattr_np(pthread_self(), &attr) == 0);
-	check(pthread_attr_getstack(&attr, &base, &nbytes) == 0);
-	pthread_attr_destroy(&attr);
-
-	struct scan_job job = scan_thread_begins(record, (uintptr_t)base, (uintptr_t)base + nbytes);
-
-	return job.start(job.arg);
-}
-
 static pthread_t create(void *(*start)(void *), void *arg)
 {
 	pthread_t thread;
 
-	check(pthread_create(&thread, NULL, begin, scan_thread_plan(start, arg, false)) == 0);
+	check(pthread_create(&thread, NULL, scan_begin, scan_thread_plan(start, arg, false)) == 0);
 	return thread;
 }
 

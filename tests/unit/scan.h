@@ -14,6 +14,7 @@
 #include "scan/roots.h"
 #include "scan/threads.h"
 #include "tests/core.h"
+#include "tests/scan_begin.h"
 
 static volatile uintptr_t scan_key = UINT64_C(0x5a5aa5a5c3c33c3c);
 
@@ -74,23 +75,6 @@ static __attribute__((unused, noinline)) unsigned scan_count_roots(unsigned numb
 	scan_resume();
 	cr_assert(is_read);
 	return scan_search.nfound;
-}
-
-/* As preload's pthread_create does it. */
-
-static void *scan_begin(void *record)
-{
-	pthread_attr_t attr;
-	void *base;
-	size_t nbytes;
-
-	check(pthread_getattr_np(pthread_self(), &attr) == 0);
-	check(pthread_attr_getstack(&attr, &base, &nbytes) == 0);
-	pthread_attr_destroy(&attr);
-
-	struct scan_job job = scan_thread_begins(record, (uintptr_t)base, (uintptr_t)base + nbytes);
-
-	return job.start(job.arg);
 }
 
 static __attribute__((unused)) pthread_t scan_create(void *(*start)(void *), void *arg)
