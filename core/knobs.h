@@ -26,6 +26,8 @@ enum knob_scan_align { KNOB_SCAN_ALIGN_8, KNOB_SCAN_ALIGN_4, KNOB_SCAN_ALIGN_1 }
 enum knob_report_format { KNOB_REPORT_TEXT, KNOB_REPORT_JSON, KNOB_REPORT_FOLDED,
                           KNOB_REPORT_PPROF };
 enum knob_misuse { KNOB_MISUSE_ABORT, KNOB_MISUSE_WARN };
+enum knob_gc_dirty { KNOB_GC_DIRTY_AUTO, KNOB_GC_DIRTY_UFFD, KNOB_GC_DIRTY_MPROTECT,
+                     KNOB_GC_DIRTY_SNAPSHOT, KNOB_GC_DIRTY_STW };
 
 /* Constant after knobs_read(): any thread reads, no lock. The defaults before. */
 struct knobs {
