@@ -29,8 +29,6 @@ enum knob_gc_dirty { KNOB_GC_DIRTY_AUTO, KNOB_GC_DIRTY_UFFD, KNOB_GC_DIRTY_MPROT
                      KNOB_GC_DIRTY_SNAPSHOT, KNOB_GC_DIRTY_STW };
 enum knob_gc_free { KNOB_GC_FREE_HONOR, KNOB_GC_FREE_IGNORE };
 enum knob_misuse { KNOB_MISUSE_ABORT, KNOB_MISUSE_WARN };
-enum knob_gc_dirty { KNOB_GC_DIRTY_AUTO, KNOB_GC_DIRTY_UFFD, KNOB_GC_DIRTY_MPROTECT,
-                     KNOB_GC_DIRTY_SNAPSHOT, KNOB_GC_DIRTY_STW };
 
 /* Constant after knobs_read(): any thread reads, no lock. The defaults before. In mode gc `stacks` is
  * KNOB_OFF unless the variable is set. */
