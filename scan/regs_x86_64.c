@@ -78,18 +78,6 @@ size_t regs_red_zone(void)
 	return 128;
 }
 
-__attribute__((no_sanitize("thread"))) long regs_syscall(long number, long a, long b, long c, long d)
-{
-	register long fourth __asm__("r10") = d;
-	long result;
-
-	__asm__ volatile("syscall"
-	                 : "=a"(result)
-	                 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth)
-	                 : "rcx", "r11", "memory");
-	return result;
-}
-
 /* The ABI puts the record's own address in its first word (variant II of TLS), glibc in the third
  * as well. */
 bool regs_is_thread_record(uintptr_t at, const uintptr_t word[REGS_RECORD_WORDS])
