@@ -23,6 +23,7 @@
 #include "core/marks.h"
 #include "core/report.h"
 #include "core/scavenge.h"
+#include "core/sweep.h"
 #include "core/verify.h"
 #include "scan/loaded.h"
 
@@ -133,6 +134,7 @@ static void fork_child(void)
 	eintr_fork_child();
 	exits_fork_child();
 	cache_fork_child();
+	sweep_fork_child();
 	scavenge_fork_child();
 	threads_fork_child();
 	collector_fork_child();
@@ -247,7 +249,7 @@ static __attribute__((constructor)) void constructor(void)
 	start_once();
 	if (!start.stands_down)
 		check_takeover();
-	if (leaks_are_on() && !start.stands_down)
+	if (leaks_are_looked_for() && !start.stands_down)
 		leaks_start_looking();
 	if (marks_are_on() && !start.stands_down)
 		collector_start();
