@@ -62,6 +62,14 @@ void info_print(void);
 /* The same, whoever asks for it, to `fd`. ctx: any */
 void info_write(int fd);
 
+/* The beginning of a line of these. ctx: any */
+struct text;
+void info_text_head(struct text *t, const char *section);
+
+/* The collector's part of them, and of spangc_stats_get(). ctx: any */
+void info_gc_write(int fd);
+void info_gc_fill(struct spangc_stats *s);
+
 /* stderr, as it is or as it was at the start; -1: there is none any more. ctx: any */
 int info_stderr(void);
 

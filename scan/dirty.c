@@ -88,6 +88,20 @@ void dirty_pretend_clean(bool pretended)
 	dirty.is_clean = pretended;
 }
 
+struct dirty_counts dirty_counts(void)
+{
+	struct dirty_counts all = { 0 };
+
+	for (unsigned i = 0; i < NWAYS; i++) {
+		struct dirty_counts one = ways[i]->counts ? ways[i]->counts() : (struct dirty_counts){ 0 };
+
+		all.npages += one.npages;
+		all.nfaults += one.nfaults;
+		all.nfailures += one.nfailures;
+	}
+	return all;
+}
+
 void dirty_fork_child(void)
 {
 	for (unsigned i = 0; i < NWAYS; i++) {

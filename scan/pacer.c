@@ -15,7 +15,8 @@
 #define MINOR_ROOM 0.5                          /* of the room, which minor cycles may fill up */
 #define MINOR_COST_S 0.004                      /* a full cycle for less is not to be bettered */
 #define NFULL_WAITED_MAX 16
-#define EXCESS_MAX_S 1.0                        /* per processor, before collection holds back */
+#define EXCESS_MAX_S 1.0                        /* per processor, before collection holds back ... */
+#define EXCESS_KEPT_S 5.0                       /* ... and as much of it is remembered */
 #define SMOOTH 0.5                              /* weight of what is new */
 #define HARD_GOAL 1.1                           /* of the goal, when more was to read than thought */
 #define ASSIST_SHARE 4                          /* times its own share, a thread assists at most */
@@ -110,7 +111,8 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 	else
 		learn_full(p, c, yield);
 	p->excess_s += cost - c->elapsed_s * p->nprocs / 2;
-	p->excess_s = at_most(at_least(p->excess_s, 0), EXCESS_MAX_S * p->nprocs);
+	p->excess_s = at_most(at_least(p->excess_s, 0), EXCESS_KEPT_S * p->nprocs);
+	p->wait_s = at_least(2 * cost / p->nprocs - c->mark_s - c->stopped_s, 0);
 }
 
 /* --- planning --- */
@@ -184,10 +186,22 @@ struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool i
 		.goal_bytes = to_bytes(to),
 		.trigger_bytes = to_bytes(to) == UINT64_MAX ? UINT64_MAX : to_bytes(trigger),
 		.work_bytes = work,
-		.assist_ratio = has_excess ? 0 : (double)work / at_least(to - trigger, 1),
-		.wait_s = has_excess ? at_least(p->full_cost_s, 0.01) : 0,
+		.assist_ratio = (double)work / at_least(to - trigger, 1),
+		.has_assists = !has_excess,
+		.wait_s = has_excess ? p->wait_s : 0,
 		.next_is_minor = is_minor,
 	};
+}
+
+void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes)
+{
+	double start = (double)start_bytes, nearest = start + at_least(start / WAY_MIN, WAY_MIN_BYTES);
+
+	if (!plan->work_bytes)
+		plan->work_bytes = start_bytes;
+	if (plan->goal_bytes < to_bytes(nearest))
+		plan->goal_bytes = to_bytes(nearest);
+	plan->assist_ratio = (double)plan->work_bytes / at_least((double)plan->goal_bytes - start, 1);
 }
 
 /* --- assisting --- */
@@ -209,7 +223,7 @@ uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint6
 {
 	uint64_t total = plan->work_bytes, to = plan->goal_bytes, due, share;
 
-	if (plan->assist_ratio <= 0)
+	if (!plan->has_assists)
 		return 0;
 	if (done_bytes >= total || now_bytes >= to) {
 		total = start_bytes > done_bytes ? start_bytes : done_bytes;    /* at most */

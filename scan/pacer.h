@@ -50,6 +50,7 @@ struct pacer {
 	unsigned nfull_to_go;                   /* full cycles before a minor one is tried again */
 	unsigned nfull_waited;                  /* how many it was the last time */
 	double   excess_s;                      /* processor time beyond half, with a bound */
+	double   wait_s;                        /* after the last cycle: then it had half */
 };
 
 /* How a cycle went. */
@@ -73,9 +74,10 @@ struct pacer_plan {
 	uint64_t goal_bytes;                    /* UINT64_MAX: none */
 	uint64_t trigger_bytes;                 /* heap in use that starts a cycle; UINT64_MAX: none */
 	uint64_t work_bytes;                    /* what that cycle will read, presumably */
-	double   assist_ratio;                  /* bytes read for a byte taken; 0: nobody assists */
+	double   assist_ratio;                  /* bytes read for a byte taken */
 	double   wait_s;                        /* no cycle starts before this has passed */
 	bool     next_is_minor;
+	bool     has_assists;                   /* false: collection has had its half */
 };
 
 /* ctx: any */
@@ -92,6 +94,10 @@ bool pacer_wants_minor(const struct pacer *p);
 /* What comes next. `other_bytes`: resident memory that counts against the limit beside the heap in
  * use. `is_armed`: writes have been tracked since the last final stop. ctx: any */
 struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool is_armed);
+
+/* A cycle begins with that much in use: if the program came further than the trigger before anybody
+ * looked, or what is to be read is not known yet, the plan is made fit for it. ctx: any */
+void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes);
 
 /* Of `total` bytes of work, with `done` behind us: what is missing while the heap in use, on its way
  * from `from` to `to`, is at `now`. ctx: any */
