@@ -85,6 +85,10 @@ SPANGC_API size_t spangc_stats_get(struct spangc_stats *out, size_t nbytes);
  * forget the promise, which costs time and is never wrong. */
 SPANGC_API void *spangc_malloc_noscan(size_t nbytes);
 
+/* In mode gc (SPANGC_MODE=gc): collects, and returns when blocks that nothing led to at the call are
+ * reclaimed. How many bytes the cycle found; 0 in other modes, and where nothing can be collected. */
+SPANGC_API size_t spangc_collect(void);
+
 /* The rest does something in mode leaks (SPANGC_MODE=leaks) only. */
 
 /* Looks for leaks now and writes a report as at exit. Returns the bytes leaked: 0 if there are none

@@ -88,7 +88,7 @@ static struct {
 	/* Any thread, atomic. */
 	_Atomic uint32_t phase;                 /* enum cycle_phase */
 	_Atomic uint32_t nhelping;              /* threads in cycle_assist() */
-	_Atomic uint64_t assist_ns;
+	_Atomic uint64_t assist_ns, assist_bytes;       /* in this cycle */
 	_Atomic uint64_t reclaimed_bytes;       /* ever */
 	_Atomic bool is_on;
 
@@ -476,6 +476,7 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 	cycle.now.began_ns = os_now_ns();
 	cycle.now.heap_before = cycle_used_bytes();
 	atomic_store_explicit(&cycle.assist_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&cycle.assist_bytes, 0, memory_order_relaxed);
 
 	const char *why = mark(kind, keeps_marks);
 
@@ -487,6 +488,7 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 	cycle.now.ended_ns = os_now_ns();
 	cycle.now.cpu_us = os_thread_cpu_us() - cpu_us;
 	cycle.now.assist_ns = atomic_load_explicit(&cycle.assist_ns, memory_order_relaxed);
+	cycle.now.assist_bytes = atomic_load_explicit(&cycle.assist_bytes, memory_order_relaxed);
 	publish();
 	lock_drop(&cycle.lock);
 	return !why;
@@ -526,6 +528,8 @@ uint64_t cycle_assist(size_t nbytes)
 	switch (cycle_phase()) {
 	case CYCLE_MARK:
 		n = mark_assist(nbytes);
+		/* relaxed: a figure. */
+		atomic_fetch_add_explicit(&cycle.assist_bytes, n, memory_order_relaxed);
 		break;
 	case CYCLE_SWEEP:
 		n = sweep_some(nbytes) ? nbytes : 0;

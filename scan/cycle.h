@@ -50,6 +50,7 @@ struct cycle_last {
 	uint64_t sweep_ns;
 	uint64_t cpu_us;                        /* of the thread that ran it */
 	uint64_t assist_ns;                     /* of all other threads, in both phases */
+	uint64_t assist_bytes;                  /* read by them */
 
 	uint64_t heap_before, heap_marked;      /* bytes in use: at the start, at the final stop */
 	uint64_t live_bytes, live_blocks;       /* marked */

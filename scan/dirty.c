@@ -1,76 +1,95 @@
 /* dirty.c: see dirty.h.
  *
  * Reached from the thread that runs a cycle, and around fork. The order is that of what a program
- * notices: uffd costs it the least, stw stops it for all of marking.
+ * notices: uffd costs it the least, stw stops it for all of marking. A way that does not start, or that
+ * failed, is not tried again, nor by children of a fork; the next one takes its place.
+ *
+ * A line tells of it where the user asked for that way, or for the trace: whose last word tells the way.
  */
 #include "scan/dirty.h"
 
 #include "core/knobs.h"
 #include "core/report.h"
 
-/* In the order of SPANGC_GC_DIRTY's words. */
-static const struct dirty *const ways[] = { &dirty_uffd, &dirty_snapshot, &dirty_stw };
-
-#define NWAYS (sizeof ways / sizeof *ways)
-
 const struct dirty dirty_snapshot = { .name = "snapshot", .way = DIRTY_SNAPSHOT };
 const struct dirty dirty_stw = { .name = "stw", .way = DIRTY_STW };
 
+static const struct way {
+	const struct dirty *dirty;
+	uint64_t word;                          /* of SPANGC_GC_DIRTY */
+} ways[] = {
+	{ &dirty_uffd, KNOB_GC_DIRTY_UFFD },
+	{ &dirty_snapshot, KNOB_GC_DIRTY_SNAPSHOT },
+	{ &dirty_stw, KNOB_GC_DIRTY_STW },
+};
+
+#define NWAYS (sizeof ways / sizeof *ways)
+
 /* The thread that runs cycles. */
 static struct {
-	unsigned now;                           /* of ways[]: what was chosen */
-	bool is_started, was_asked;
+	const struct way *way;                  /* NULL: none was chosen */
+	bool is_started;
 	bool is_clean;                          /* pretended */
 } dirty;
 
+/* With auto the first one. */
+static const struct way *first_way(void)
+{
+	for (size_t i = 0; i < NWAYS; i++) {
+		if (ways[i].word == knobs.gc_dirty)
+			return &ways[i];
+	}
+	return ways;
+}
+
 static bool can_start(const struct dirty *d)
 {
-	return d->way != DIRTY_TRACKED || d->start();
+	return !d->start || d->start();
 }
 
-/* A line for a choice of the user's that can't be had. */
 static void settle(void)
 {
-	while (dirty.now < NWAYS - 1 && !can_start(ways[dirty.now]))
-		dirty.now++;
-	dirty.is_started = true;
-}
+	const struct way *wanted = dirty.way;
 
-static unsigned first_wanted(void)
-{
-	static const char *const names[] = { "auto", "uffd", "mprotect", "snapshot", "stw" };
-
-	for (unsigned i = 0; i < NWAYS; i++) {
-		if (knobs.gc_dirty != 0 && !__builtin_strcmp(ways[i]->name, names[knobs.gc_dirty]))
-			return i;
+	while (!can_start(dirty.way->dirty)) {
+		if (dirty.way->dirty->stop)
+			dirty.way->dirty->stop();
+		dirty.way++;
 	}
-	return 0;
+	dirty.is_started = true;
+	if (dirty.way != wanted && wanted->word == knobs.gc_dirty)
+		report_line("SPANGC_GC_DIRTY=", wanted->dirty->name, ": not possible here; ",
+		            dirty.way->dirty->name, " instead", NULL);
 }
 
 void dirty_start(void)
 {
-	if (!dirty.was_asked)
-		dirty.now = first_wanted();
-	dirty.was_asked = true;
-	settle();
+	if (!dirty.way)
+		dirty.way = first_way();
+	if (!dirty.is_started)
+		settle();
 }
 
 const struct dirty *dirty_choose(void)
 {
-	if (!dirty.is_started)
-		dirty_start();
-	return ways[dirty.now];
+	dirty_start();
+	return dirty.way->dirty;
 }
 
 void dirty_failed(const struct dirty *d)
 {
-	if (ways[dirty.now] != d || dirty.now == NWAYS - 1)
+	if (dirty.way->dirty != d || dirty.way == &ways[NWAYS - 1])
 		return;
-	dirty.now++;
+	if (d->stop)
+		d->stop();
+	dirty.way++;
 	dirty.is_started = false;
+	dirty_start();
+	if (knobs.gc_trace || knobs.gc_dirty != KNOB_GC_DIRTY_AUTO)
+		report_line(d->name, " failed; ", dirty.way->dirty->name, " instead from now on", NULL);
 }
 
-static void show_none(uintptr_t from, uintptr_t to, void *arg)
+static void show_nothing(uintptr_t from, uintptr_t to, void *arg)
 {
 	(void)from;
 	(void)to;
@@ -80,7 +99,7 @@ static void show_none(uintptr_t from, uintptr_t to, void *arg)
 bool dirty_collect(const struct dirty *d, uintptr_t from, uintptr_t to, bool rearm, dirty_fn *fn,
                    void *arg)
 {
-	return d->collect(from, to, rearm, dirty.is_clean ? show_none : fn, arg);
+	return d->collect(from, to, rearm, dirty.is_clean ? show_nothing : fn, arg);
 }
 
 void dirty_pretend_clean(bool pretended)
@@ -104,9 +123,9 @@ struct dirty_counts dirty_counts(void)
 
 void dirty_fork_child(void)
 {
-	for (unsigned i = 0; i < NWAYS; i++) {
-		if (ways[i]->fork_child)
-			ways[i]->fork_child();
+	for (size_t i = 0; i < NWAYS; i++) {
+		if (ways[i].dirty->fork_child)
+			ways[i].dirty->fork_child();
 	}
 	dirty.is_started = false;
 }

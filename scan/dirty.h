@@ -37,7 +37,7 @@ struct dirty {
 	/* The rest of ways that are DIRTY_TRACKED only. */
 
 	bool arms_stopped;                      /* arm(), and re-arming, want the world stopped */
-	bool stays_armed;                       /* collect() can re-arm at the final stop: sticky marks */
+	bool stays_armed;                       /* until the next collect(): sticky marks */
 
 	/* What can be prepared early, while the process still may. Again after fork_child().
 	 * False: not here. ctx: constructor, fork child later, any */
@@ -54,6 +54,9 @@ struct dirty {
 
 	/* Tracking ends, if armed. NULL: nothing to do. ctx: any, the world runs */
 	void (*disarm)(void);
+
+	/* What start() took is given back; nothing is armed. ctx: any, the world runs */
+	void (*stop)(void);
 
 	/* Nothing is armed or started. ctx: fork child */
 	void (*fork_child)(void);
