@@ -64,6 +64,16 @@ enum cycle_kind pacing_kind(void)
 	return pacing.plan.next_is_minor ? CYCLE_MINOR : CYCLE_FULL;
 }
 
+bool pacing_is_due(void)
+{
+	uint64_t used = cycle_used_bytes();
+
+	if (used >= pacing.plan.trigger_bytes)
+		return true;
+	budget_set(budget_until(pacing.plan.trigger_bytes, used));
+	return false;
+}
+
 bool pacing_begin(void)
 {
 	pacing.start_bytes = cycle_used_bytes();
