@@ -19,6 +19,7 @@
 #include "core/sweep.h"
 #include "scan/mark.h"
 #include "scan/pacer.h"
+#include "scan/pauses.h"
 #include "scan/tally.h"
 #include "scan/trace.h"
 #include "scan/workers.h"
@@ -189,6 +190,7 @@ bool pacing_spent(void)
 
 void pacing_fork_child(void)
 {
+	pauses_fork_child();
 	tally_fork_child();
 	pacing_start();
 }
