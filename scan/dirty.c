@@ -107,6 +107,21 @@ void dirty_pretend_clean(bool pretended)
 	dirty.is_clean = pretended;
 }
 
+struct dirty_counts dirty_counts(void)
+{
+	struct dirty_counts all = { 0 };
+
+	for (unsigned i = 0; i < NWAYS; i++) {
+		const struct dirty *d = ways[i].dirty;
+		struct dirty_counts one = d->counts ? d->counts() : (struct dirty_counts){ 0 };
+
+		all.npages += one.npages;
+		all.nfaults += one.nfaults;
+		all.nfailures += one.nfailures;
+	}
+	return all;
+}
+
 void dirty_fork_child(void)
 {
 	for (size_t i = 0; i < NWAYS; i++) {
