@@ -328,13 +328,13 @@ int knobs_report_format(const char *word)
 	return parse_word(word, row->values, &value) ? (int)value : -1;
 }
 
-/* A word of the interface, but this version has no collector. */
-static void settle_mode(void)
+/* In mode gc, records are for those who ask for stacks. */
+static void settle_stacks(uint64_t seen)
 {
-	if (knobs.mode != KNOB_MODE_GC)
-		return;
-	report_line(PREFIX "MODE=gc: this version has malloc and leaks; using malloc", NULL);
-	knobs.mode = KNOB_MODE_MALLOC;
+	const struct knob_row *row = find("STACKS", strlen("STACKS"));
+
+	if (knobs.mode == KNOB_MODE_GC && !(seen & UINT64_C(1) << (row - rows)))
+		knobs.stacks = KNOB_OFF;
 }
 
 void knobs_read(char **environ, bool is_secure)
@@ -358,5 +358,5 @@ void knobs_read(char **environ, bool is_secure)
 		if (row)
 			seen |= UINT64_C(1) << (row - rows);
 	}
-	settle_mode();
+	settle_stacks(seen);
 }

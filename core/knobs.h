@@ -25,6 +25,7 @@ enum knob_thp { KNOB_THP_DEFAULT, KNOB_THP_ALWAYS, KNOB_THP_NEVER };
 enum knob_scan_align { KNOB_SCAN_ALIGN_8, KNOB_SCAN_ALIGN_4, KNOB_SCAN_ALIGN_1 };
 enum knob_report_format { KNOB_REPORT_TEXT, KNOB_REPORT_JSON, KNOB_REPORT_FOLDED,
                           KNOB_REPORT_PPROF };
+enum knob_gc_free { KNOB_GC_FREE_HONOR, KNOB_GC_FREE_IGNORE };
 enum knob_misuse { KNOB_MISUSE_ABORT, KNOB_MISUSE_WARN };
 
 /* Constant after knobs_read(): any thread reads, no lock. The defaults before. */

@@ -21,6 +21,7 @@
 #include "core/knobs.h"
 #include "core/report.h"
 #include "core/scavenge.h"
+#include "core/sweep.h"
 #include "core/verify.h"
 #include "scan/loaded.h"
 
@@ -130,6 +131,7 @@ static void fork_child(void)
 	eintr_fork_child();
 	exits_fork_child();
 	cache_fork_child();
+	sweep_fork_child();
 	scavenge_fork_child();
 	threads_fork_child();
 	reporter_fork_child();
@@ -243,7 +245,7 @@ static __attribute__((constructor)) void constructor(void)
 	start_once();
 	if (!start.stands_down)
 		check_takeover();
-	if (leaks_are_on() && !start.stands_down)
+	if (leaks_are_looked_for() && !start.stands_down)
 		leaks_start_looking();
 }
 

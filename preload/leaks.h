@@ -10,11 +10,18 @@
 
 #include "core/block.h"
 #include "core/heap.h"
+#include "core/marks.h"
 
 /* Do blocks have records? False before the first allocation. ctx: any, signal */
 static inline bool leaks_are_on(void)
 {
-	return heap.record_bytes;
+	return heap_has_records();
+}
+
+/* Is this mode leaks? In mode gc, too, blocks may have records. ctx: any, signal */
+static inline bool leaks_are_looked_for(void)
+{
+	return leaks_are_on() && !marks_are_on();
 }
 
 /* ctx: alloc */

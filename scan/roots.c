@@ -147,6 +147,7 @@ static void collect_ours(struct ranges *r)
 	/* relaxed: the world is stopped. */
 	exclude(heap.base, heap.base + atomic_load_explicit(&heap.nbytes, memory_order_relaxed), r);
 	exclude_table(&heap.granule_table, r);
+	exclude_table(&heap.mark_table, r);
 	exclude_table(&heap.class_table, r);
 	exclude_table(&heap.page_table, r);
 	exclude_table(&heap.chunk_table, r);
