@@ -24,7 +24,6 @@
 #define WORK_SHARE 4                            /* of the heap's bytes for work: a fourth */
 #define COPY_BYTES (OBLET_BYTES + OS_PAGE_BYTES)
 #define STOPPED_SPINS 20000                     /* 1 ms: nothing else is there to run */
-#define OWN_BITS_BYTES GIB(4)                   /* of 512 GiB of heap */
 
 struct marker marker;
 
@@ -99,6 +98,8 @@ static bool start(bool is_collection)
 	marker.measure = NULL;
 	marker.is_inside = NULL;
 	marker.is_collection = is_collection;
+	marker.bits = is_collection ? marks.bits : NULL;
+	marker.end_skipped = heap.tail_bytes;
 	marker.is_stopped = !is_collection;
 	memset(marker.worker, 0, sizeof marker.worker);
 	note_end();
@@ -117,21 +118,19 @@ bool mark_start(void)
 	return start(false) && map_own_bits();
 }
 
-static bool start_collection(void)
+/* seq_cst: as in mark_end(). They see all that came before. */
+static void open_to_assists(void)
 {
-	if (!start(true))
-		return false;
-	/* seq_cst: opens to assists, which see all that came before. */
 	atomic_store_explicit(&marker.is_open, true, memory_order_seq_cst);
-	return true;
 }
 
 bool mark_start_full(void)
 {
-	marker.bits = marks.bits;
-	/* acquire: as in note_end(). */
-	marks_clear(atomic_load_explicit(&heap.nbytes, memory_order_acquire));
-	return start_collection();
+	if (!start(true))
+		return false;
+	marks_clear(marker_nbytes());
+	open_to_assists();
+	return true;
 }
 
 /* Bits where no block is: see the head. What is born meanwhile may lose its mark, which is none too
@@ -149,7 +148,8 @@ static void clear_strays(void)
 		for (uint64_t left = bits; left; left &= left - 1) {
 			unsigned k = bit_first(left);
 
-			if (!atomic_load_explicit(&granule[k], memory_order_relaxed))
+			if (!sizeclass_is_block(atomic_load_explicit(&granule[k],
+			                                             memory_order_relaxed)))
 				strays |= UINT64_C(1) << k;
 		}
 		if (strays)
@@ -159,11 +159,10 @@ static void clear_strays(void)
 
 bool mark_start_sticky(void)
 {
-	marker.bits = marks.bits;
 	if (!start(true))
 		return false;
 	clear_strays();
-	atomic_store_explicit(&marker.is_open, true, memory_order_seq_cst);     /* as above */
+	open_to_assists();
 	return true;
 }
 

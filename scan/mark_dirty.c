@@ -20,7 +20,7 @@ static void mark_thread_word(struct worker *w, uintptr_t p)
 		return;
 	if (marker_find(p, &f))
 		marker_mark(w, &f);
-	else if (!marker_class(p) || marker_class(p) > SIZECLASS_LARGE)
+	else if (!sizeclass_is_block(marker_class(p)))
 		marker_set(g);
 }
 

@@ -118,7 +118,7 @@ HOT class_idx marker_class(uintptr_t p)
 HOT bool marker_find(uintptr_t p, struct found *f)
 {
 	f->class = marker_class(p);
-	if (unlikely(!f->class || f->class >= SIZECLASS_LARGE))
+	if (unlikely(!sizeclass_is_block(f->class) || f->class == SIZECLASS_LARGE))
 		return marker_find_inside(p, f);
 	f->start = align_down(p, (size_t)1 << marker.shift);
 	f->nbytes = heap.classes->class[f->class].slot_bytes;
