@@ -62,6 +62,7 @@
 #include "scan/dirty.h"
 #include "scan/maps.h"
 #include "scan/mark.h"
+#include "scan/pauses.h"
 #include "scan/roots.h"
 #include "scan/threads.h"
 #include "scan/workers.h"
@@ -148,8 +149,12 @@ static bool begin_stop(struct stop *s)
 
 static uint64_t end_stop(const struct stop *s)
 {
+	uint64_t ns;
+
 	scan_resume();
-	return os_now_ns() - s->began_ns;
+	ns = os_now_ns() - s->began_ns;
+	pauses_note(ns);
+	return ns;
 }
 
 /* --- reading --- */
