@@ -455,6 +455,7 @@ static const char *collect_copied(void)
 	cycle.now.live_bytes = s.counts.nslot_bytes;
 	cycle.now.read_bytes = s.counts.nbytes;
 	cycle.now.root_bytes = s.root_bytes;
+	cycle.now.cpu_us = s.cpu_us;
 	cycle.now.heap_marked = cycle_used_bytes();
 	sweep_begin(s.heap_bytes);
 	set_phase(CYCLE_SWEEP);
@@ -524,7 +525,7 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 	set_phase(CYCLE_OFF);
 	cycle.now.failure = why;
 	cycle.now.ended_ns = os_now_ns();
-	cycle.now.cpu_us = os_thread_cpu_us() - cpu_us;
+	cycle.now.cpu_us += os_thread_cpu_us() - cpu_us;
 	cycle.now.assist_ns = atomic_load_explicit(&cycle.assist_ns, memory_order_relaxed);
 	cycle.now.assist_bytes = atomic_load_explicit(&cycle.assist_bytes, memory_order_relaxed);
 	publish();

@@ -119,6 +119,7 @@ static uint64_t mark_in_copy(void *arg)
 	hand_over(words_of(r->heap_bytes));
 	r->counts = mark_counts();
 	r->pause = snapshot_pause();
+	r->cpu_us = os_thread_cpu_us();
 	return OUTCOME_MARKED;
 }
 

@@ -11,6 +11,7 @@ struct cycle_snapshot {
 	struct mark_counts counts;
 	uint64_t root_bytes;
 	struct snapshot_pause pause;
+	uint64_t cpu_us;                        /* of the copy's first thread */
 	unsigned nthreads, nmissed;             /* in the stop */
 	bool is_refused;                        /* there are no copies of this process */
 };
