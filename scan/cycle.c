@@ -59,6 +59,7 @@
 #include "core/report.h"
 #include "core/sigmask.h"
 #include "core/sweep.h"
+#include "scan/cycle_snapshot.h"
 #include "scan/dirty.h"
 #include "scan/maps.h"
 #include "scan/mark.h"
@@ -430,6 +431,39 @@ static const char *collect_tracked(const struct dirty *d, enum cycle_kind kind, 
 	return why;
 }
 
+/* A copy of the process marks what it had at one moment; blocks born since are black (3, 6). */
+static const char *collect_copied(void)
+{
+	struct cycle_snapshot s;
+	uint64_t began_ns = os_now_ns();
+
+	mark_set_align(aligns[knobs.scan_align]);
+	mark_set_workers(workers_wanted(WORKERS_BESIDE));
+	marks_clear(heap_end() - heap.base);
+	set_black(true);
+
+	const char *why = cycle_snapshot_mark(&s);
+
+	if (why) {
+		if (s.is_refused)
+			dirty_failed(&dirty_snapshot);
+		cycle.now.dirty = "stw";
+		return collect_stopped();
+	}
+	cycle.now.mark_ns = os_now_ns() - began_ns - s.pause.all_ns;
+	cycle.now.first_stop_ns = s.pause.all_ns;
+	cycle.now.nthreads = s.nthreads;
+	cycle.now.live_blocks = s.counts.nblocks;
+	cycle.now.live_bytes = s.counts.nslot_bytes;
+	cycle.now.read_bytes = s.counts.nbytes;
+	cycle.now.root_bytes = s.root_bytes;
+	cycle.now.cpu_us = s.cpu_us;
+	cycle.now.heap_marked = cycle_used_bytes();
+	sweep_begin(s.heap_bytes);
+	set_phase(CYCLE_SWEEP);
+	return NULL;
+}
+
 static const char *mark(enum cycle_kind kind, bool keeps_marks)
 {
 	const struct dirty *d = dirty_choose();
@@ -440,7 +474,7 @@ static const char *mark(enum cycle_kind kind, bool keeps_marks)
 	cycle.is_lost = false;
 	if (d->way == DIRTY_TRACKED)
 		return collect_tracked(d, cycle.now.kind, keeps_marks);
-	return collect_stopped();
+	return d->way == DIRTY_SNAPSHOT ? collect_copied() : collect_stopped();
 }
 
 static void sweep(void)
@@ -493,7 +527,7 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 	set_phase(CYCLE_OFF);
 	cycle.now.failure = why;
 	cycle.now.ended_ns = os_now_ns();
-	cycle.now.cpu_us = os_thread_cpu_us() - cpu_us;
+	cycle.now.cpu_us += os_thread_cpu_us() - cpu_us;
 	cycle.now.assist_ns = atomic_load_explicit(&cycle.assist_ns, memory_order_relaxed);
 	cycle.now.assist_bytes = atomic_load_explicit(&cycle.assist_bytes, memory_order_relaxed);
 	publish();
