@@ -290,6 +290,6 @@ void *large_resize(void *p, size_t nbytes)
 	if (!to)
 		return NULL;
 	if (!heap.ignores_free)
-		cache_bury(p, SIZECLASS_LARGE);
+		cache_bury_block(p, SIZECLASS_LARGE);
 	return transfer(s, to);
 }
