@@ -51,6 +51,7 @@ struct visit {
 };
 
 static struct ranges no_roots;
+static bool heap_is_protected;                  /* some of it, against reading */
 
 static struct note *find_note(struct note *n, uintptr_t from, uintptr_t to)
 {
@@ -250,9 +251,16 @@ static void show_added(const struct visit *v, const struct mapping *m)
 	}
 }
 
+bool roots_heap_is_protected(void)
+{
+	return heap_is_protected;
+}
+
 static bool see_mapping(const struct mapping *m, void *arg)
 {
 	struct visit *v = arg;
+
+	heap_is_protected |= !m->is_readable && heap_contains(m->from);
 
 	show_added(v, m);
 	if (v->has_held && is_relocated(&v->held, m))
@@ -270,22 +278,45 @@ static bool see_mapping(const struct mapping *m, void *arg)
 	return true;
 }
 
-bool roots_visit(scan_range_fn *fn, void *arg)
+void roots_visit_threads(scan_range_fn *fn, void *arg)
 {
-	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
+	scan_threads_visit(fn, arg);
+}
 
-	v.is_unsafe = scan_stop_info().nmissed > 0;
+static bool visit_rest(struct visit *v)
+{
+	heap_is_protected = false;
 	ranges_clear(&no_roots);
 	collect_ours(&no_roots);
-	scan_threads_visit(fn, arg);
 	scan_threads_visit_dead(exclude, &no_roots);
 	exclude_list(&no_roots);
 	ranges_sort(&no_roots);
-	kernel_visit(fn, arg);
+	kernel_visit(v->fn, v->arg);
 	present_begin();
 
-	bool is_read = maps_visit(see_mapping, &v);
+	bool is_read = maps_visit(see_mapping, v);
 
 	present_end();
 	return is_read;
+}
+
+bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
+{
+	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
+	struct sigmask saved;
+	bool is_read;
+
+	v.is_unsafe = is_running || scan_stop_info().nmissed > 0;
+	if (!is_running)
+		return visit_rest(&v);
+	enter(&saved);
+	is_read = visit_rest(&v);
+	leave(&saved);
+	return is_read;
+}
+
+bool roots_visit(scan_range_fn *fn, void *arg)
+{
+	roots_visit_threads(fn, arg);
+	return roots_visit_rest(false, fn, arg);
 }
