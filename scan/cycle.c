@@ -74,7 +74,7 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX 3                            /* of precleaning */
-#define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop */
+#define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop; nor if it hardly helps */
 #define PIECE_BYTES MIB(1)                      /* of a sweep */
 #define NAP_NS 50000                            /* for another thread's piece */
 
@@ -358,7 +358,7 @@ static void preclean(const struct dirty *d)
 	while (cycle.now.nrounds < ROUNDS_MAX && read_dirty(d, true)) {
 		cycle.now.nrounds++;
 		mark_drain();
-		if (cycle.npages < PAGES_FEW || cycle.npages >= before)
+		if (cycle.npages < PAGES_FEW || cycle.npages >= before / 4 * 3)
 			break;
 		before = cycle.npages;
 	}
