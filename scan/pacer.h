@@ -71,6 +71,7 @@ struct pacer_cycle {
 	double   stopped_s;
 	double   cpu_s;                         /* of its own threads: marking, sweeping, the rest */
 	double   assist_s;                      /* of allocating threads, added up */
+	double   fault_s;                       /* of threads whose writes were to be seen */
 	double   elapsed_s;                     /* since the end of the cycle before, or the start */
 };
 
@@ -99,8 +100,8 @@ bool pacer_wants_minor(const struct pacer *p);
  * use. `is_armed`: writes have been tracked since the last final stop. ctx: any */
 struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool is_armed);
 
-/* A cycle begins with that much in use: if the program came further than the trigger before anybody
- * looked, or what is to be read is not known yet, the plan is made fit for it. ctx: any */
+/* A cycle begins with that much in use. The goal is as far away as it was from the trigger, if the
+ * program came further before anybody looked; what is to be read may not be known yet. ctx: any */
 void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes);
 
 /* Of `total` bytes of work, with `done` behind us: what is missing while the heap in use, on its way
