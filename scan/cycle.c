@@ -74,7 +74,7 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX 3                            /* of precleaning */
-#define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop */
+#define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop; nor if it hardly helps */
 #define PIECE_BYTES MIB(1)                      /* of a sweep */
 #define NAP_NS 50000                            /* for another thread's piece */
 
@@ -221,10 +221,10 @@ static void verify(void)
 
 /* --- the steps --- */
 
-static const char *start_marking(enum cycle_kind kind)
+static const char *start_marking(enum cycle_kind kind, enum workers_use use)
 {
 	mark_set_align(aligns[knobs.scan_align]);
-	mark_set_workers(workers_wanted(WORKERS_BESIDE));
+	mark_set_workers(workers_wanted(use));
 	if (kind == CYCLE_MINOR ? mark_start_sticky() : mark_start_full())
 		return NULL;
 	return "no memory for marks";
@@ -241,8 +241,7 @@ static const char *finish_marking(const struct dirty *d, bool rearm)
 	cycle.now.root_bytes = 0;
 	if (info.nmissed)
 		return "a thread did not stop";
-	mark_set_workers(workers_wanted(WORKERS_ALONE));
-	mark_extend();
+	mark_stopped();
 	roots_visit_threads(see_thread, NULL);
 	if (!roots_visit_rest(false, see_root, NULL))
 		return "/proc/self/maps can't be read";
@@ -258,7 +257,7 @@ static const char *finish_marking(const struct dirty *d, bool rearm)
 /* From nothing. ctx: stw */
 static const char *mark_everything(void)
 {
-	const char *why = start_marking(CYCLE_FULL);
+	const char *why = start_marking(CYCLE_FULL, WORKERS_ALONE);
 
 	cycle.now.kind = CYCLE_FULL;
 	if (why)
@@ -295,7 +294,7 @@ static void nap(void)
 /* A thread that helps to mark has left when the marks' memory goes. */
 static void end_marking(void)
 {
-	/* seq_cst: see cycle_assist(). acquire is what matters after it. */
+	/* seq_cst: see cycle_assist(). */
 	while (cycle_phase() == CYCLE_OFF
 	       && atomic_load_explicit(&cycle.nhelping, memory_order_seq_cst))
 		nap();
@@ -359,7 +358,7 @@ static void preclean(const struct dirty *d)
 	while (cycle.now.nrounds < ROUNDS_MAX && read_dirty(d, true)) {
 		cycle.now.nrounds++;
 		mark_drain();
-		if (cycle.npages < PAGES_FEW || cycle.npages >= before)
+		if (cycle.npages < PAGES_FEW || cycle.npages >= before / 4 * 3)
 			break;
 		before = cycle.npages;
 	}
@@ -379,9 +378,12 @@ static void mark_beside(const struct dirty *d)
 
 static const char *stop_finally(const struct dirty *d, bool rearm)
 {
+	unsigned nworkers = workers_wanted(WORKERS_ALONE);
 	struct stop s;
 	const char *why = NULL;
 
+	mark_set_workers(nworkers);
+	mark_call_helpers(nworkers);            /* who sleep until then */
 	if (!begin_stop(&s)) {
 		leave_marking(false);
 		return "threads can't be stopped";
@@ -410,7 +412,7 @@ static const char *collect_tracked(const struct dirty *d, enum cycle_kind kind, 
 		cycle.now.dirty = "stw";
 		return collect_stopped();
 	}
-	why = start_marking(kind);
+	why = start_marking(kind, WORKERS_BESIDE);
 	if (!why) {
 		set_black(true);
 		why = stop_first() ? NULL : "threads can't be stopped";
@@ -610,6 +612,7 @@ void cycle_fork_child(void)
 	set_phase(CYCLE_OFF);
 	atomic_store_explicit(&cycle.nhelping, 0, memory_order_relaxed);
 	cycle.has_marks = false;
+	mark_fork_child();
 	sweep_fork_child();
 	dirty_fork_child();
 }

@@ -111,7 +111,7 @@ static uint64_t mark_in_copy(void *arg)
 		return OUTCOME_MISSED;
 	if (words_of(r->heap_bytes) > snap.nwords || !mark_start_full())
 		return OUTCOME_NO_MEMORY;
-	mark_extend();
+	mark_stopped();
 	roots_visit_threads(see_thread, NULL);
 	if (!roots_visit_rest(false, see_root, &r->root_bytes))
 		return OUTCOME_UNREADABLE;
