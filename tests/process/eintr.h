@@ -14,7 +14,7 @@
 #define MAX_ROWS 64
 
 extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
-extern void spangc_collect(void) __attribute__((weak));
+extern size_t spangc_collect(void) __attribute__((weak));
 
 static struct timespec now(clockid_t clock)
 {

@@ -16,7 +16,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-extern void spangc_collect(void) __attribute__((weak));
+extern size_t spangc_collect(void) __attribute__((weak));
 
 static struct {
 	uint64_t seed;
