@@ -7,7 +7,7 @@
  * that the collector took by mistake is soon written to by others, and each object has exactly one
  * reference, which moves: the collector must find it wherever it is.
  *
- * The memory comes from malloc, or from where a file that includes this says before (OBJECTS_OWN).
+ * The memory comes from malloc, or with OBJECTS_OWN from functions that the including file defines.
  */
 #ifndef TESTS_TORTURE_OBJECTS_H
 #define TESTS_TORTURE_OBJECTS_H
@@ -60,7 +60,12 @@ static inline uint64_t object_check_word(const struct object *o, uint64_t serial
 	return object_hash(serial ^ ~(uint64_t)(uintptr_t)o);
 }
 
-#ifndef OBJECTS_OWN
+#ifdef OBJECTS_OWN
+static void *object_memory(uint64_t serial, size_t nbytes);
+static void object_free(void *p);
+static bool object_is_block(void *p, size_t nbytes);
+static void object_lost(const struct object *o, uint64_t serial, const char *how);
+#else
 /* Every way to allocate; each gives at least nbytes. */
 static inline void *object_memory(uint64_t serial, size_t nbytes)
 {
