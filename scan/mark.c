@@ -237,7 +237,7 @@ static SLOW bool find_inside(uintptr_t p, struct found *f)
 HOT bool find(uintptr_t p, struct found *f)
 {
 	f->class = granule_at(p);
-	if (unlikely(!f->class || f->class == SIZECLASS_LARGE))
+	if (unlikely(!f->class || f->class >= SIZECLASS_LARGE))      /* RECLAIMED, too */
 		return find_inside(p, f);
 	f->start = align_down(p, (size_t)1 << mark.shift);
 	f->nbytes = heap.classes->class[f->class].slot_bytes;

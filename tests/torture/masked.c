@@ -131,6 +131,9 @@ static void *reads_signals(void *arg)
 	return arg;
 }
 
+static struct ref sent[64];
+static _Atomic uint64_t nreceived;
+
 /* Blocks all signals and is in read() nearly always; what comes is the only reference to an object. */
 static void *reads(void *arg)
 {
@@ -140,14 +143,13 @@ static void *reads(void *arg)
 	sigfillset(&all);
 	CHECK(pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
 	while (read(channel[0], r, sizeof *r) == sizeof *r) {
+		nreceived++;
 		let_collections_pass(1);
 		torture_count(object_walk(*r, true));
 	}
 	free(r);
 	return arg;
 }
-
-static struct ref sent[64];
 
 int main(void)
 {
@@ -173,7 +175,9 @@ int main(void)
 
 		*r = object_make(serial++);
 		CHECK(write(channel[1], r, sizeof *r) == sizeof *r);
-		sleep_ms(1);
+		do
+			sleep_ms(1);
+		while (serial - nreceived > COUNT(sent) / 2 && torture_goes_on());
 	}
 	close(channel[1]);
 	while (n--)
