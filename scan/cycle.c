@@ -557,7 +557,7 @@ bool cycle_can_be_minor(void)
  * where there is no stop. */
 uint64_t cycle_assist(size_t nbytes)
 {
-	uint64_t began_ns = os_now_ns(), n = 0;
+	uint64_t cpu_us = os_thread_cpu_us(), n = 0;
 	struct sigmask saved;
 
 	if (cycle_phase() == CYCLE_OFF)
@@ -582,7 +582,8 @@ uint64_t cycle_assist(size_t nbytes)
 	atomic_fetch_sub_explicit(&cycle.nhelping, 1, memory_order_release);
 	sigmask_restore(&saved);
 	/* relaxed: a figure. */
-	atomic_fetch_add_explicit(&cycle.assist_ns, os_now_ns() - began_ns, memory_order_relaxed);
+	atomic_fetch_add_explicit(&cycle.assist_ns, (os_thread_cpu_us() - cpu_us) * 1000,
+	                          memory_order_relaxed);
 	return n;
 }
 

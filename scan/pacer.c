@@ -6,6 +6,8 @@
 #include "scan/pacer.h"
 
 #define HEAP_MIN_BYTES MIB(4)                   /* at 100 percent */
+#define HEAP_MIN_TIMES 8                        /* that much, where cycles would take ... */
+#define CHEAP_SHARE 0.1                         /* ... more than this part of the time */
 #define RUNWAY_MAX 0.5                          /* of the way from live to goal ... */
 #define RUNWAY_MIN 0.05                         /* ... kept free at its end */
 #define LIMIT_HEADROOM 32                       /* one part of so many of the limit, ... */
@@ -21,7 +23,10 @@
 #define HARD_GOAL 1.1                           /* of the goal, when more was to read than thought */
 #define ASSIST_SHARE 4                          /* times its own share, a thread assists at most */
 #define ASSIST_MIN_BYTES KIB(64)
-#define ASSIST_MAX_BYTES MIB(1)
+#define ASSIST_MAX_BYTES MIB(1)                 /* 2 ms: nobody can be stopped meanwhile */
+#define ASSIST_MEAN_BYTES KIB(256)              /* when marking is as far behind as it should be */
+#define EVERY_MIN_BYTES KIB(16)
+#define EVERY_MAX_BYTES MIB(1)
 
 static double at_least(double x, double min)
 {
@@ -73,6 +78,14 @@ static void learn_ratio(struct pacer *p, const struct pacer_cycle *c)
 	p->cons_mark[p->ncycles++ % PACER_NCYCLES] = taken / free_to_run / (double)c->work_bytes;
 }
 
+static void learn_rate(struct pacer *p, const struct pacer_cycle *c)
+{
+	double taken = c->end_bytes > p->live_bytes ? (double)(c->end_bytes - p->live_bytes) : 0;
+
+	if (c->elapsed_s > 0)
+		p->take_bps = smoothed(p->take_bps, taken / c->elapsed_s);
+}
+
 static void learn_full(struct pacer *p, const struct pacer_cycle *c, double yield)
 {
 	p->base_bytes = c->live_bytes;
@@ -104,6 +117,8 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 	double cost = cost_s(p, c), yield = (double)c->reclaimed_bytes / at_least(cost, 1e-6);
 
 	learn_ratio(p, c);
+	learn_rate(p, c);
+	p->cost_s = smoothed(p->cost_s, cost);
 	p->live_bytes = c->live_bytes;
 	p->root_bytes = c->root_bytes;
 	if (c->is_minor)
@@ -117,6 +132,15 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 
 /* --- planning --- */
 
+/* However little lives. */
+static double least_goal(const struct pacer *p)
+{
+	double least = (double)HEAP_MIN_BYTES * (double)p->percent / 100;
+	double cheap = (double)p->live_bytes + p->take_bps * p->cost_s / (CHEAP_SHARE * p->nprocs);
+
+	return at_least(least, at_most(cheap, HEAP_MIN_TIMES * least));
+}
+
 static double goal_by_percent(const struct pacer *p)
 {
 	double grown = (double)p->base_bytes
@@ -124,7 +148,7 @@ static double goal_by_percent(const struct pacer *p)
 
 	if (p->percent == PACER_PERCENT_OFF)
 		return (double)UINT64_MAX;
-	return at_least(grown, (double)HEAP_MIN_BYTES * (double)p->percent / 100);
+	return at_least(grown, least_goal(p));
 }
 
 static double goal_by_limit(const struct pacer *p, uint64_t other_bytes)
@@ -230,15 +254,13 @@ uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint6
 		to = to_bytes((double)to * HARD_GOAL);
 	}
 	due = pacer_due(total, done_bytes, start_bytes, to, now_bytes);
-	share = to_bytes((double)taken_bytes * plan->assist_ratio * ASSIST_SHARE);
-	if (share < ASSIST_MIN_BYTES)
-		share = ASSIST_MIN_BYTES;
+	share = to_bytes(at_most(at_least((double)taken_bytes * plan->assist_ratio * ASSIST_SHARE,
+	                                  ASSIST_MIN_BYTES), ASSIST_MAX_BYTES));
 	return due < share ? due : share;
 }
 
-uint64_t pacer_assist_every(const struct pacer_plan *plan, uint64_t start_bytes)
+uint64_t pacer_assist_every(const struct pacer_plan *plan)
 {
-	uint64_t way = plan->goal_bytes > start_bytes ? (plan->goal_bytes - start_bytes) / 64 : 0;
-
-	return way < ASSIST_MIN_BYTES ? ASSIST_MIN_BYTES : way > ASSIST_MAX_BYTES ? ASSIST_MAX_BYTES : way;
+	return to_bytes(at_most(at_least(ASSIST_MEAN_BYTES / at_least(plan->assist_ratio, 1e-6),
+	                                 EVERY_MIN_BYTES), EVERY_MAX_BYTES));
 }

@@ -7,6 +7,8 @@
  * The rules are Go's where nothing is said:
  *   goal     live + (live + roots) * percent / 100, at least 4 MiB * percent / 100; lower near the
  *            memory limit. A cycle is to be done when the heap in use is there.
+ *            A cycle has a price however small the heap is (two stops, all roots). Where that would
+ *            be more than a tenth of the time, the least goal grows to up to 8 times as much.
  *   trigger  the goal less the runway: what the program takes while the workers alone read what
  *            they will have to read, by the largest of the last four cycles' ratios of
  *            bytes taken to bytes read.
@@ -49,6 +51,8 @@ struct pacer {
 	double   full_cost_s;                   /* seconds of processor, smoothed */
 	unsigned nfull_to_go;                   /* full cycles before a minor one is tried again */
 	unsigned nfull_waited;                  /* how many it was the last time */
+	double   take_bps;                      /* bytes taken per second, smoothed */
+	double   cost_s;                        /* of a cycle, in seconds of processor, smoothed */
 	double   excess_s;                      /* processor time beyond half, with a bound */
 	double   wait_s;                        /* after the last cycle: then it had half */
 };
@@ -109,6 +113,6 @@ uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint6
                       uint64_t done_bytes, uint64_t taken_bytes);
 
 /* How many bytes may be taken between two calls of pacer_assist(). ctx: any */
-uint64_t pacer_assist_every(const struct pacer_plan *plan, uint64_t start_bytes);
+uint64_t pacer_assist_every(const struct pacer_plan *plan);
 
 #endif
