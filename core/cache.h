@@ -25,6 +25,7 @@
 #include "core/biased.h"
 #include "core/depot.h"
 #include "core/heap.h"
+#include "core/marks.h"
 #include "core/sizeclass.h"
 #include "core/spanset.h"
 
@@ -183,6 +184,10 @@ HOT void cache_free(void *p)
 	cache_leave(&cache_tls.mags, m);
 }
 
+/* cache_bury() while somebody may be doing the same, or the collector claims the block: only one of
+ * them gets it. ctx: alloc */
+SLOW bool cache_bury_once(void *p, class_idx c);
+
 /* Where the hot path is off: a slot of class c off the magazine, of which nobody knows that it is
  * allocated until cache_hand_out(). NULL: cache_alloc_class() will do. ctx: alloc. No lock, no call */
 HOT void *cache_take_slot(class_idx c)
@@ -197,10 +202,28 @@ HOT void *cache_take_slot(class_idx c)
 	return p;
 }
 
+/* From the moment on that it is a block its address is in a register: a scan that finds the thread
+ * here finds it. */
 HOT void cache_hand_out(void *p, class_idx c)
 {
-	/* relaxed: nobody else knows the block yet. */
-	atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_relaxed);
+	__asm__ volatile("" : "+r"(p));
+	marks_born(p);
+	/* release: pairs with the acquire in sweep.c: first the mark. */
+	atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_release);
+}
+
+/* The opposite: the block at p is none from now on. False: it was none. ctx: alloc */
+HOT bool cache_bury(void *p, class_idx c)
+{
+	_Atomic uint8_t *granule = heap_granule((uintptr_t)p);
+
+	/* relaxed: who reads it late was stopped with the address in hand: the block is marked. */
+	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
+		return cache_bury_once(p, c);
+	/* relaxed: see cache_find(). */
+	atomic_store_explicit(granule, SIZECLASS_NONE, memory_order_relaxed);
+	marks_died(p);
+	return true;
 }
 
 /* A block of class c: for alignments and noscan. NULL: no memory. ctx: alloc */
@@ -217,6 +240,9 @@ void cache_empty_own(void);
 /* The calling thread ends: its slots and spans go to others; from now on it does without.
  * ctx: any */
 void cache_detach(void);
+
+/* free() under the name `call`, of any address. ctx: alloc */
+void cache_free_as(void *p, const char *call, const void *caller);
 
 /* Frees the allocated block p of class c for the function `call`. ctx: alloc */
 void cache_free_block(void *p, class_idx c, const char *call, const void *caller);

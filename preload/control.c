@@ -22,6 +22,7 @@
 #include "core/report.h"
 #include "core/report_file.h"
 #include "scan/leaks_report.h"
+#include "scan/own_fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,17 +37,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FD_MIN 200                              /* out of the way of what programs number */
 #define PATIENCE_S 10                           /* with a client */
 #define REQUEST_BYTES 256
 #define FOLDER "/tmp/spangc-"
-
-/* A descriptor of ours, as long as it is. */
-struct own_fd {
-	int fd;                                 /* -1: none */
-	dev_t dev;
-	ino_t ino;
-};
 
 static struct {
 	/* The reporter; the child of a fork, before it has one. */
@@ -59,40 +52,6 @@ static struct {
 	/* Any thread, atomic: who removes the file. */
 	_Atomic bool is_there;
 } control = { .listener.fd = -1 };
-
-/* --- descriptors --- */
-
-static bool is_same(const struct own_fd *f)
-{
-	struct stat st;
-
-	return f->fd >= 0 && !fstat(f->fd, &st) && st.st_dev == f->dev && st.st_ino == f->ino;
-}
-
-static void drop(struct own_fd *f)
-{
-	if (is_same(f))
-		syscall(SYS_close, f->fd);
-	f->fd = -1;
-}
-
-/* Moves `fd` up, or leaves it where it is. */
-static struct own_fd own(int fd)
-{
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_MIN);
-	struct own_fd f = { .fd = high >= 0 ? high : fd }, low;
-	struct stat st;
-
-	if (fstat(f.fd, &st))
-		return (struct own_fd){ .fd = -1 };
-	f.dev = st.st_dev;
-	f.ino = st.st_ino;
-	low = f;
-	low.fd = fd;
-	if (high >= 0)
-		drop(&low);
-	return f;
-}
 
 /* --- the name --- */
 
@@ -173,7 +132,7 @@ static const char *listen_at(const struct own_fd *f, const char *path)
 	struct sockaddr_un a = address_of(path);
 
 	remove_stale(path);
-	if (!is_same(f) || fchmod(f->fd, 0600) || bind(f->fd, (struct sockaddr *)&a, sizeof a))
+	if (!own_fd_is_ours(f) || fchmod(f->fd, 0600) || bind(f->fd, (struct sockaddr *)&a, sizeof a))
 		return errno == EADDRINUSE ? name_is_taken : "it can't be made there";
 	return listen(f->fd, 8) ? "the kernel refuses" : NULL;
 }
@@ -205,12 +164,12 @@ static const char *open_at(const char *path)
 
 	if (fd < 0)
 		return "the kernel refuses";
-	f = own(fd);
+	f = own_fd_take(fd);
 	why = listen_at(&f, path);
-	if (why && !is_same(&f))
+	if (why && !own_fd_is_ours(&f))
 		return was_closed;
 	if (why) {
-		drop(&f);
+		own_fd_close(&f);
 		return why;
 	}
 	note_file(path);
@@ -223,9 +182,10 @@ void control_open(void)
 	char path[KNOB_PATH_BYTES];
 	const char *why;
 
-	if (!knobs.control || control.has_failed || exits_are_over() || (is_same(&control.listener) && has_file()))
+	if (!knobs.control || control.has_failed || exits_are_over()
+	    || (own_fd_is_ours(&control.listener) && has_file()))
 		return;
-	drop(&control.listener);
+	own_fd_close(&control.listener);
 	control_remove();
 	why = find_name(path);
 	if (!why)
@@ -263,7 +223,7 @@ void control_fork_child(void)
 {
 	/* relaxed: the child has one thread. */
 	atomic_store_explicit(&control.is_there, false, memory_order_relaxed);
-	drop(&control.listener);
+	own_fd_close(&control.listener);
 	control.has_failed = false;
 }
 
@@ -276,13 +236,13 @@ static void say(const struct own_fd *client, const char *first, const char *seco
 	text_str(&t, first);
 	text_str(&t, second);
 	text_newline(&t);
-	if (is_same(client))
+	if (own_fd_is_ours(client))
 		syscall(SYS_sendto, client->fd, t.buf, t.len, MSG_NOSIGNAL, NULL, 0);
 }
 
 static void end_answer(const struct own_fd *client, const char *refusal)
 {
-	if (is_same(client))
+	if (own_fd_is_ours(client))
 		syscall(SYS_sendto, client->fd, "", 1, MSG_NOSIGNAL | MSG_MORE, NULL, 0);
 	say(client, refusal ? "refused: " : "ok", refusal ? refusal : "");
 }
@@ -299,7 +259,7 @@ static const char *answer_report(const struct own_fd *client, enum leaks_kind ki
 		if (r.format < 0)
 			return "no such format";
 	}
-	if (!is_same(client))
+	if (!own_fd_is_ours(client))
 		return NULL;                    /* there is nobody to tell */
 	return reports_write(&r) == REPORTS_FAILED ? "the report could not be made, or not be written"
 	                                           : NULL;
@@ -317,7 +277,7 @@ static const char *answer_stats(const struct own_fd *client, const char *argumen
 {
 	if (*argument)
 		return "stats takes no argument";
-	if (is_same(client))
+	if (own_fd_is_ours(client))
 		info_write(client->fd);
 	return NULL;
 }
@@ -356,7 +316,7 @@ static bool read_line(const struct own_fd *client, char *line)
 {
 	size_t len = 0;
 
-	while (len < REQUEST_BYTES - 1 && is_same(client)) {
+	while (len < REQUEST_BYTES - 1 && own_fd_is_ours(client)) {
 		long n = syscall(SYS_recvfrom, client->fd, line + len, REQUEST_BYTES - 1 - len, 0, NULL,
 		                 NULL);
 		char *newline;
@@ -408,7 +368,7 @@ void control_serve(void)
 	struct own_fd client;
 	long fd;
 
-	if (!is_same(&control.listener))
+	if (!own_fd_is_ours(&control.listener))
 		return;
 	fd = syscall(SYS_accept4, control.listener.fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0) {
@@ -417,7 +377,7 @@ void control_serve(void)
 		return;
 	}
 	limit_patience((int)fd);
-	client = own((int)fd);
+	client = own_fd_take(fd);
 	serve_client(&client);
-	drop(&client);
+	own_fd_close(&client);
 }

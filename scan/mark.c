@@ -60,9 +60,13 @@ static struct {
 	unsigned shift;                         /* of a granule */
 	unsigned nworkers;                      /* at most */
 	unsigned align;
+	bool keeps_bits;                        /* they are not ours to clear */
 	size_t (*measure)(uintptr_t block, size_t slot_bytes);
 	bool (*is_inside)(uintptr_t block, size_t offset);
 } mark;
+
+/* The bits of a collection, while others are made to be held against them. */
+static _Atomic uint64_t *proven;
 
 static unsigned scan_align = WORD, max_workers = 1;
 static size_t work_bytes = SIZE_MAX;
@@ -103,10 +107,10 @@ static bool map_bits(size_t nbytes)
 	return true;
 }
 
-bool mark_start(void)
+static bool start(void)
 {
-	/* relaxed: the world is stopped. */
-	size_t nbytes = atomic_load_explicit(&heap.nbytes, memory_order_relaxed);
+	/* acquire: pairs with the release in heap.c, so that tables cover it. */
+	size_t nbytes = atomic_load_explicit(&heap.nbytes, memory_order_acquire);
 	size_t most = nbytes / WORK_SHARE;
 
 	mark.base = heap.base;
@@ -118,13 +122,39 @@ bool mark_start(void)
 	mark.measure = NULL;
 	mark.is_inside = NULL;
 	memset(workers, 0, sizeof workers);
-	return map_bits(nbytes) && work_start(&pool, most < work_bytes ? most : work_bytes)
+	return work_start(&pool, most < work_bytes ? most : work_bytes)
 	       && work_join(&workers[0].work, &pool);
+}
+
+bool mark_start(void)
+{
+	mark.keeps_bits = false;
+	return start() && map_bits(mark.nbytes);
+}
+
+/* Until core has bits of its own. */
+bool mark_start_full(void)
+{
+	if (mark.bits)
+		os_discard((uintptr_t)mark.bits, mark.bits_mapped);
+	return mark_start_sticky();
+}
+
+bool mark_start_sticky(void)
+{
+	mark.keeps_bits = true;
+	return start() && map_bits(GIB(64));
+}
+
+void mark_extend(void)
+{
+	/* acquire: as in start(). */
+	mark.nbytes = atomic_load_explicit(&heap.nbytes, memory_order_acquire);
 }
 
 void mark_end(void)
 {
-	if (mark.bits)
+	if (mark.bits && !mark.keeps_bits)
 		os_discard((uintptr_t)mark.bits, mark.bits_mapped);
 	work_end(&pool);
 	workers_drop();
@@ -148,6 +178,7 @@ struct mark_counts mark_counts(void)
 
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		sum.nblocks += workers[i].counts.nblocks;
+		sum.nslot_bytes += workers[i].counts.nslot_bytes;
 		sum.nbytes += workers[i].counts.nbytes;
 	}
 	return sum;
@@ -279,6 +310,7 @@ HOT bool mark_found(struct worker *w, const struct found *f)
 	uintptr_t from = f->start, to = from + bytes_to_read(f);
 
 	w->counts.nblocks++;
+	w->counts.nslot_bytes += f->nbytes;
 	if (unlikely(to - from > OBLET_BYTES))
 		from = note_pieces(w, from, to);
 	if (to - from >= WORD)
@@ -488,4 +520,70 @@ bool mark_block(uintptr_t block)
 	struct found f;
 
 	return block - mark.base < mark.nbytes && find(block, &f) && mark_found(&workers[0], &f);
+}
+
+void mark_threads_range(uintptr_t from, uintptr_t to)
+{
+	for (uintptr_t at = align_up(from, mark.align); at + WORD <= to; at += mark.align) {
+		uintptr_t p = work_from(word_at(at));
+		struct found f;
+
+		if (p - mark.base >= mark.nbytes)
+			continue;
+		if (find(p, &f))
+			mark_found(&workers[0], &f);
+		else
+			set_bit(p);
+	}
+}
+
+/* Every granule of the page, and the block that goes on from before. */
+void mark_dirty(uintptr_t from, uintptr_t to)
+{
+	struct worker *w = &workers[0];
+
+	for (uintptr_t p = from; p < to && p - mark.base < mark.nbytes;) {
+		struct found f;
+		uintptr_t next = p + ((size_t)1 << mark.shift);
+
+		if (find(p, &f) && is_set(granule_of(f.start))) {
+			uintptr_t end = f.start + bytes_to_read(&f);
+
+			next = f.start + f.nbytes;
+			read_range(w, f.start > from ? f.start : from, end < to ? end : to);
+		}
+		p = next;
+	}
+}
+
+uint64_t mark_assist(size_t nbytes)
+{
+	(void)nbytes;
+	return 0;
+}
+
+bool mark_verify_begin(void)
+{
+	proven = mark.bits;
+	mark.bits = NULL;
+	mark.bits_mapped = 0;
+	return map_bits(mark.nbytes);
+}
+
+void mark_verify_end(void (*fn)(uintptr_t block, void *arg), void *arg)
+{
+	size_t nwords = (mark.nbytes >> mark.shift) / 64;
+	_Atomic uint64_t *second = mark.bits;
+
+	for (size_t i = 0; i < nwords; i++) {
+		/* relaxed: the world is stopped. */
+		uint64_t bits = atomic_load_explicit(&second[i], memory_order_relaxed)
+		                & ~atomic_load_explicit(&proven[i], memory_order_relaxed);
+
+		for (; bits; bits &= bits - 1)
+			fn(mark.base + ((i * 64 + bit_first(bits)) << mark.shift), arg);
+	}
+	os_unmap((uintptr_t)second, mark.bits_mapped);
+	mark.bits = proven;
+	mark.bits_mapped = GIB(64);
 }

@@ -146,6 +146,7 @@ static void collect_ours(struct ranges *r)
 	/* relaxed: the world is stopped. */
 	exclude(heap.base, heap.base + atomic_load_explicit(&heap.nbytes, memory_order_relaxed), r);
 	exclude_table(&heap.granule_table, r);
+	exclude_table(&heap.mark_table, r);
 	exclude_table(&heap.class_table, r);
 	exclude_table(&heap.page_table, r);
 	exclude_table(&heap.chunk_table, r);
@@ -269,22 +270,44 @@ static bool see_mapping(const struct mapping *m, void *arg)
 	return true;
 }
 
-bool roots_visit(scan_range_fn *fn, void *arg)
+void roots_visit_threads(scan_range_fn *fn, void *arg)
 {
-	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
+	scan_threads_visit(fn, arg);
+}
 
-	v.is_unsafe = scan_stop_info().nmissed > 0;
+static bool visit_rest(struct visit *v)
+{
 	ranges_clear(&no_roots);
 	collect_ours(&no_roots);
-	scan_threads_visit(fn, arg);
 	scan_threads_visit_dead(exclude, &no_roots);
 	exclude_list(&no_roots);
 	ranges_sort(&no_roots);
-	kernel_visit(fn, arg);
+	kernel_visit(v->fn, v->arg);
 	present_begin();
 
-	bool is_read = maps_visit(see_mapping, &v);
+	bool is_read = maps_visit(see_mapping, v);
 
 	present_end();
 	return is_read;
+}
+
+bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
+{
+	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
+	struct sigmask saved;
+	bool is_read;
+
+	v.is_unsafe = is_running || scan_stop_info().nmissed > 0;
+	if (!is_running)
+		return visit_rest(&v);
+	enter(&saved);
+	is_read = visit_rest(&v);
+	leave(&saved);
+	return is_read;
+}
+
+bool roots_visit(scan_range_fn *fn, void *arg)
+{
+	roots_visit_threads(fn, arg);
+	return roots_visit_rest(false, fn, arg);
 }

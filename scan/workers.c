@@ -35,7 +35,7 @@ void workers_pretend(bool (*start)(unsigned number, void (*fn)(unsigned number))
 	workers.wait = wait;
 }
 
-static unsigned nprocessors(void)
+unsigned workers_processors(void)
 {
 	uint64_t mask[CPU_MASK_BYTES / sizeof(uint64_t)] = { 0 };
 	unsigned n = 0;
@@ -48,7 +48,7 @@ static unsigned nprocessors(void)
 
 unsigned workers_wanted(enum workers_use use)
 {
-	unsigned n = knobs.gc_workers ? (unsigned)knobs.gc_workers : nprocessors();
+	unsigned n = knobs.gc_workers ? (unsigned)knobs.gc_workers : workers_processors();
 
 	if (!knobs.gc_workers && use == WORKERS_BESIDE)
 		n = n / 4 ? n / 4 : 1;
