@@ -73,7 +73,7 @@ UNUSED static void gc_collect(void)
 		;
 }
 #else
-__attribute__((weak)) void spangc_collect(void);
+__attribute__((weak)) size_t spangc_collect(void);
 
 UNUSED static void gc_start(void)
 {

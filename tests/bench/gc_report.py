@@ -65,7 +65,7 @@ def stalls(rows):
              grid("Longest stall without a cycle: the machine's own, ms", rows, heap_and_share,
                   lambda of: number(of["base_us"] / 1000))]
     wrong = [f"{row}, {c}: {of['how']}" for row, cells in rows.items() for c, of in cells.items()
-             if of.get("how") and not of["how"].startswith(c)]
+             if of.get("how") and of["how"].split()[-1] != c]
     if wrong:
         parts.append("Fell back: " + "; ".join(wrong) + "\n")
     return "\n".join(parts)
