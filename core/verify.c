@@ -73,7 +73,9 @@ static class_idx agreed_class(uintptr_t p)
 		/* acquire: the span of a block that is just being handed out. */
 		class_idx c = atomic_load_explicit(heap_granule(p), memory_order_acquire);
 
-		if (!c || is_block(p, c))
+		if (!c || c == SIZECLASS_RECLAIMED)
+			return SIZECLASS_NONE;
+		if (is_block(p, c))
 			return c;
 		sched_yield();
 	}
@@ -112,7 +114,9 @@ static void verify_slots(void **slots, size_t n, void *class)
 
 		check(heap_contains(p) && is_taken_slot(p, c));
 		/* relaxed: only this thread could allocate it. */
-		check(!atomic_load_explicit(heap_granule(p), memory_order_relaxed));
+		class_idx now = atomic_load_explicit(heap_granule(p), memory_order_relaxed);
+
+		check(!now || now == SIZECLASS_RECLAIMED);
 	}
 }
 

@@ -259,8 +259,10 @@ static __attribute__((destructor)) void destructor(void)
 {
 	if (start.stands_down || !cache_is_started())
 		return;
-	if (knobs.verify)
+	if (knobs.verify) {
+		collector_stop();               /* who may be sweeping */
 		verify_all();
+	}
 	if (knobs.stats)
 		info_print();
 }

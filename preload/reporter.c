@@ -101,7 +101,7 @@ static unsigned count_threads(void)
 
 static unsigned count_own(void)
 {
-	return (state_of() == REPORTER_RUNS) + collector_is_there();
+	return (unsigned)(state_of() == REPORTER_RUNS) + (unsigned)collector_is_there();
 }
 
 unsigned reporter_count_threads(void)

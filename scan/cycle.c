@@ -571,7 +571,6 @@ void cycle_fork_child(void)
 	set_phase(CYCLE_OFF);
 	atomic_store_explicit(&cycle.nhelping, 0, memory_order_relaxed);
 	cycle.has_marks = false;
-	mark_fork_child();
 	sweep_fork_child();
 	dirty_fork_child();
 }

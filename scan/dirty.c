@@ -112,7 +112,8 @@ struct dirty_counts dirty_counts(void)
 	struct dirty_counts all = { 0 };
 
 	for (unsigned i = 0; i < NWAYS; i++) {
-		struct dirty_counts one = ways[i]->counts ? ways[i]->counts() : (struct dirty_counts){ 0 };
+		const struct dirty *d = ways[i].dirty;
+		struct dirty_counts one = d->counts ? d->counts() : (struct dirty_counts){ 0 };
 
 		all.npages += one.npages;
 		all.nfaults += one.nfaults;

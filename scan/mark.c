@@ -24,6 +24,7 @@
 #include "scan/mark.h"
 
 #include "core/heap.h"
+#include "core/marks.h"
 #include "core/os.h"
 #include "core/sizeclass.h"
 #include "core/span.h"
@@ -132,18 +133,17 @@ bool mark_start(void)
 	return start() && map_bits(mark.nbytes);
 }
 
-/* Until core has bits of its own. */
 bool mark_start_full(void)
 {
-	if (mark.bits)
-		os_discard((uintptr_t)mark.bits, mark.bits_mapped);
+	marks_clear(atomic_load_explicit(&heap.nbytes, memory_order_acquire));
 	return mark_start_sticky();
 }
 
 bool mark_start_sticky(void)
 {
 	mark.keeps_bits = true;
-	return start() && map_bits(GIB(64));
+	mark.bits = marks.bits;
+	return start();
 }
 
 void mark_extend(void)
@@ -585,5 +585,5 @@ void mark_verify_end(void (*fn)(uintptr_t block, void *arg), void *arg)
 	}
 	os_unmap((uintptr_t)second, mark.bits_mapped);
 	mark.bits = proven;
-	mark.bits_mapped = GIB(64);
+	mark.bits_mapped = 0;
 }
