@@ -8,8 +8,8 @@
  *     malloc   takes a slot, whose address stays in a register or on the stack; looks at is_black,
  *              and sets the mark; writes the granule
  *     free     clears the granule; clears the mark; the slot goes into a magazine
- * so that a free slot has no mark, but for what came between a free and a sweep, or from a thread's
- * registers: such a mark costs a block that is made there later one full cycle more.
+ * A mark where no block is, from a register or because the block was freed meanwhile, goes with the
+ * sweep: after it a mark says that a block starts there.
  */
 #ifndef CORE_MARKS_H
 #define CORE_MARKS_H

@@ -165,7 +165,7 @@ static bool serve(void)
 
 	if (is_asked() || is_due())
 		collect(CYCLE_FULL, true);
-	else if (is_wanted)
+	else if (is_wanted && pacing_is_due())
 		collect(pacing_kind(), false);
 	else
 		return false;

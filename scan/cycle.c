@@ -59,9 +59,11 @@
 #include "core/report.h"
 #include "core/sigmask.h"
 #include "core/sweep.h"
+#include "scan/cycle_snapshot.h"
 #include "scan/dirty.h"
 #include "scan/maps.h"
 #include "scan/mark.h"
+#include "scan/pauses.h"
 #include "scan/roots.h"
 #include "scan/threads.h"
 #include "scan/workers.h"
@@ -72,7 +74,7 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX 3                            /* of precleaning */
-#define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop */
+#define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop; nor if it hardly helps */
 #define PIECE_BYTES MIB(1)                      /* of a sweep */
 #define NAP_NS 50000                            /* for another thread's piece */
 
@@ -148,8 +150,12 @@ static bool begin_stop(struct stop *s)
 
 static uint64_t end_stop(const struct stop *s)
 {
+	uint64_t ns;
+
 	scan_resume();
-	return os_now_ns() - s->began_ns;
+	ns = os_now_ns() - s->began_ns;
+	pauses_note(ns);
+	return ns;
 }
 
 /* --- reading --- */
@@ -215,10 +221,10 @@ static void verify(void)
 
 /* --- the steps --- */
 
-static const char *start_marking(enum cycle_kind kind)
+static const char *start_marking(enum cycle_kind kind, enum workers_use use)
 {
 	mark_set_align(aligns[knobs.scan_align]);
-	mark_set_workers(workers_wanted(WORKERS_BESIDE));
+	mark_set_workers(workers_wanted(use));
 	if (kind == CYCLE_MINOR ? mark_start_sticky() : mark_start_full())
 		return NULL;
 	return "no memory for marks";
@@ -235,8 +241,7 @@ static const char *finish_marking(const struct dirty *d, bool rearm)
 	cycle.now.root_bytes = 0;
 	if (info.nmissed)
 		return "a thread did not stop";
-	mark_set_workers(workers_wanted(WORKERS_ALONE));
-	mark_extend();
+	mark_stopped();
 	roots_visit_threads(see_thread, NULL);
 	if (!roots_visit_rest(false, see_root, NULL))
 		return "/proc/self/maps can't be read";
@@ -252,7 +257,7 @@ static const char *finish_marking(const struct dirty *d, bool rearm)
 /* From nothing. ctx: stw */
 static const char *mark_everything(void)
 {
-	const char *why = start_marking(CYCLE_FULL);
+	const char *why = start_marking(CYCLE_FULL, WORKERS_ALONE);
 
 	cycle.now.kind = CYCLE_FULL;
 	if (why)
@@ -289,7 +294,7 @@ static void nap(void)
 /* A thread that helps to mark has left when the marks' memory goes. */
 static void end_marking(void)
 {
-	/* seq_cst: see cycle_assist(). acquire is what matters after it. */
+	/* seq_cst: see cycle_assist(). */
 	while (cycle_phase() == CYCLE_OFF
 	       && atomic_load_explicit(&cycle.nhelping, memory_order_seq_cst))
 		nap();
@@ -353,7 +358,7 @@ static void preclean(const struct dirty *d)
 	while (cycle.now.nrounds < ROUNDS_MAX && read_dirty(d, true)) {
 		cycle.now.nrounds++;
 		mark_drain();
-		if (cycle.npages < PAGES_FEW || cycle.npages >= before)
+		if (cycle.npages < PAGES_FEW || cycle.npages >= before / 4 * 3)
 			break;
 		before = cycle.npages;
 	}
@@ -373,9 +378,12 @@ static void mark_beside(const struct dirty *d)
 
 static const char *stop_finally(const struct dirty *d, bool rearm)
 {
+	unsigned nworkers = workers_wanted(WORKERS_ALONE);
 	struct stop s;
 	const char *why = NULL;
 
+	mark_set_workers(nworkers);
+	mark_call_helpers(nworkers);            /* who sleep until then */
 	if (!begin_stop(&s)) {
 		leave_marking(false);
 		return "threads can't be stopped";
@@ -404,7 +412,7 @@ static const char *collect_tracked(const struct dirty *d, enum cycle_kind kind, 
 		cycle.now.dirty = "stw";
 		return collect_stopped();
 	}
-	why = start_marking(kind);
+	why = start_marking(kind, WORKERS_BESIDE);
 	if (!why) {
 		set_black(true);
 		why = stop_first() ? NULL : "threads can't be stopped";
@@ -423,6 +431,39 @@ static const char *collect_tracked(const struct dirty *d, enum cycle_kind kind, 
 	return why;
 }
 
+/* A copy of the process marks what it had at one moment; blocks born since are black (3, 6). */
+static const char *collect_copied(void)
+{
+	struct cycle_snapshot s;
+	uint64_t began_ns = os_now_ns();
+
+	mark_set_align(aligns[knobs.scan_align]);
+	mark_set_workers(workers_wanted(WORKERS_BESIDE));
+	marks_clear(heap_end() - heap.base);
+	set_black(true);
+
+	const char *why = cycle_snapshot_mark(&s);
+
+	if (why) {
+		if (s.is_refused)
+			dirty_failed(&dirty_snapshot);
+		cycle.now.dirty = "stw";
+		return collect_stopped();
+	}
+	cycle.now.mark_ns = os_now_ns() - began_ns - s.pause.all_ns;
+	cycle.now.first_stop_ns = s.pause.all_ns;
+	cycle.now.nthreads = s.nthreads;
+	cycle.now.live_blocks = s.counts.nblocks;
+	cycle.now.live_bytes = s.counts.nslot_bytes;
+	cycle.now.read_bytes = s.counts.nbytes;
+	cycle.now.root_bytes = s.root_bytes;
+	cycle.now.cpu_us = s.cpu_us;
+	cycle.now.heap_marked = cycle_used_bytes();
+	sweep_begin(s.heap_bytes);
+	set_phase(CYCLE_SWEEP);
+	return NULL;
+}
+
 static const char *mark(enum cycle_kind kind, bool keeps_marks)
 {
 	const struct dirty *d = dirty_choose();
@@ -433,7 +474,7 @@ static const char *mark(enum cycle_kind kind, bool keeps_marks)
 	cycle.is_lost = false;
 	if (d->way == DIRTY_TRACKED)
 		return collect_tracked(d, cycle.now.kind, keeps_marks);
-	return collect_stopped();
+	return d->way == DIRTY_SNAPSHOT ? collect_copied() : collect_stopped();
 }
 
 static void sweep(void)
@@ -486,7 +527,7 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 	set_phase(CYCLE_OFF);
 	cycle.now.failure = why;
 	cycle.now.ended_ns = os_now_ns();
-	cycle.now.cpu_us = os_thread_cpu_us() - cpu_us;
+	cycle.now.cpu_us += os_thread_cpu_us() - cpu_us;
 	cycle.now.assist_ns = atomic_load_explicit(&cycle.assist_ns, memory_order_relaxed);
 	cycle.now.assist_bytes = atomic_load_explicit(&cycle.assist_bytes, memory_order_relaxed);
 	publish();
@@ -571,6 +612,7 @@ void cycle_fork_child(void)
 	set_phase(CYCLE_OFF);
 	atomic_store_explicit(&cycle.nhelping, 0, memory_order_relaxed);
 	cycle.has_marks = false;
+	mark_fork_child();
 	sweep_fork_child();
 	dirty_fork_child();
 }

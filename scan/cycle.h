@@ -48,7 +48,7 @@ struct cycle_last {
 	uint64_t first_stop_ns, final_stop_ns;
 	uint64_t mark_ns;                       /* from the first stop's end to the final one */
 	uint64_t sweep_ns;
-	uint64_t cpu_us;                        /* of the thread that ran it */
+	uint64_t cpu_us;                        /* of the thread that ran it, and of a copy */
 	uint64_t assist_ns;                     /* of all other threads, in both phases */
 	uint64_t assist_bytes;                  /* read by them */
 

@@ -10,8 +10,12 @@
 
 #include "core/knobs.h"
 #include "core/report.h"
+#include "scan/cycle_snapshot.h"
 
-const struct dirty dirty_snapshot = { .name = "snapshot", .way = DIRTY_SNAPSHOT };
+const struct dirty dirty_snapshot = {
+	.name = "snapshot", .way = DIRTY_SNAPSHOT,
+	.start = snapshot_start, .fork_child = cycle_snapshot_fork_child,
+};
 const struct dirty dirty_stw = { .name = "stw", .way = DIRTY_STW };
 
 static const struct way {

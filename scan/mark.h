@@ -30,9 +30,15 @@ bool mark_start(void);
 bool mark_start_full(void);
 bool mark_start_sticky(void);
 
-/* The world is stopped until mark_end(), and nobody marks but the caller and who he lets help: the
- * heap ends where it does, and blocks are read where they stand. ctx: stw */
+/* The heap has grown: it ends where it does now. ctx: any */
 void mark_extend(void);
+
+/* Helpers for mark_drain() are started, as far as there are less, and sleep until they are wanted. ctx: any */
+void mark_call_helpers(unsigned nworkers);
+
+/* The world is stopped until mark_end(): the heap ends where it does, helpers are all awake, blocks are
+ * read where they stand. ctx: stw */
+void mark_stopped(void);
 
 /* mark_range() of a thread's registers or of its stack. A word that points to memory where no block
  * is sets the mark there: the thread may be about to hand that slot out. ctx: stw */
@@ -48,7 +54,7 @@ uint64_t mark_assist(size_t nbytes);
 
 /* The marks of a collection are held against others, made from nothing: after mark_verify_begin()
  * show all roots and drain as before; mark_verify_end() shows each block that is marked now and was not
- * before. False: no memory. ctx: stw, after mark_extend() */
+ * before. False: no memory. ctx: stw, after mark_stopped() */
 bool mark_verify_begin(void);
 void mark_verify_end(void (*fn)(uintptr_t block, void *arg), void *arg);
 
@@ -113,7 +119,10 @@ struct mark_counts {
 /* Since mark_start(). ctx: any, while nobody marks */
 struct mark_counts mark_counts(void);
 
-/* The mark bits go back to the kernel. ctx: any */
+/* Helpers end; mark bits that are not of a collection go back to the kernel. ctx: any */
 void mark_end(void);
+
+/* There is one thread, and no helper: nothing is being marked. ctx: fork child */
+void mark_fork_child(void);
 
 #endif

@@ -19,6 +19,7 @@
 #include "core/sweep.h"
 #include "scan/mark.h"
 #include "scan/pacer.h"
+#include "scan/pauses.h"
 #include "scan/tally.h"
 #include "scan/trace.h"
 #include "scan/workers.h"
@@ -62,6 +63,16 @@ void pacing_start(void)
 enum cycle_kind pacing_kind(void)
 {
 	return pacing.plan.next_is_minor ? CYCLE_MINOR : CYCLE_FULL;
+}
+
+bool pacing_is_due(void)
+{
+	uint64_t used = cycle_used_bytes();
+
+	if (used >= pacing.plan.trigger_bytes)
+		return true;
+	budget_set(budget_until(pacing.plan.trigger_bytes, used));
+	return false;
 }
 
 bool pacing_begin(void)
@@ -179,6 +190,7 @@ bool pacing_spent(void)
 
 void pacing_fork_child(void)
 {
+	pauses_fork_child();
 	tally_fork_child();
 	pacing_start();
 }

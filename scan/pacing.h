@@ -16,6 +16,10 @@ void pacing_start(void);
 /* The kind of cycle that pays next. ctx: who runs cycles */
 enum cycle_kind pacing_kind(void);
 
+/* Is the heap where the next cycle starts? Who asked may have done so before the last one began.
+ * ctx: who runs cycles */
+bool pacing_is_due(void);
+
 /* A cycle begins: should its marks be kept? ctx: who runs cycles */
 bool pacing_begin(void);
 

@@ -51,6 +51,7 @@ struct visit {
 };
 
 static struct ranges no_roots;
+static bool heap_is_protected;                  /* some of it, against reading */
 
 static struct note *find_note(struct note *n, uintptr_t from, uintptr_t to)
 {
@@ -250,9 +251,16 @@ static void show_added(const struct visit *v, const struct mapping *m)
 	}
 }
 
+bool roots_heap_is_protected(void)
+{
+	return heap_is_protected;
+}
+
 static bool see_mapping(const struct mapping *m, void *arg)
 {
 	struct visit *v = arg;
+
+	heap_is_protected |= !m->is_readable && heap_contains(m->from);
 
 	show_added(v, m);
 	if (v->has_held && is_relocated(&v->held, m))
@@ -277,6 +285,7 @@ void roots_visit_threads(scan_range_fn *fn, void *arg)
 
 static bool visit_rest(struct visit *v)
 {
+	heap_is_protected = false;
 	ranges_clear(&no_roots);
 	collect_ours(&no_roots);
 	scan_threads_visit_dead(exclude, &no_roots);

@@ -36,6 +36,9 @@ bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg);
  * maps can't be read, and threads are all that was shown. ctx: stw */
 bool roots_visit(scan_range_fn *fn, void *arg);
 
+/* Is some of the heap protected against reading, as the list of mappings said last? ctx: any */
+bool roots_heap_is_protected(void);
+
 /* The child has one thread. ctx: fork child */
 void roots_fork_child(void);
 

@@ -24,6 +24,7 @@
 #include "scan/maps.h"
 #include "scan/peek.h"
 #include "scan/regs.h"
+#include "scan/workers.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -193,7 +194,7 @@ static void ask(unsigned number, void *arg)
 	(void)arg;
 	if (tid == world.self)
 		world.has_self = true;
-	if (tid == world.self || world.is_refused || world_find_task(tid))
+	if (tid == world.self || world.is_refused || workers_has(tid) || world_find_task(tid))
 		return;
 
 	struct task *t = know_task(tid);

@@ -31,6 +31,12 @@ bool workers_start(unsigned number, void (*fn)(unsigned number));
 /* Waits until all have ended. ctx: stw */
 void workers_wait(void);
 
+/* Is it one of them, running or about to end? Nobody stops such a thread. ctx: any */
+bool workers_has(int tid);
+
+/* They are not in this process. ctx: fork child */
+void workers_fork_child(void);
+
 /* Gives the memory of their stacks back: addresses of blocks must not lie about. ctx: stw */
 void workers_drop(void);
 
