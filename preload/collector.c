@@ -34,6 +34,7 @@
 #include "core/report.h"
 #include "core/sigmask.h"
 #include "scan/cycle.h"
+#include "scan/dispatch.h"
 #include "scan/pacing.h"
 #include "scan/threads.h"
 
@@ -209,6 +210,7 @@ static void *run(void *arg)
 	const uint64_t open = ~(BIT(scan_threads_signal()) | BIT(SETXID));
 
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &open, NULL, KERNEL_BYTES);
+	dispatch_spare_thread();
 	/* relaxed: looked at again after each wait. */
 	while (!atomic_load_explicit(&collector.is_leaving, memory_order_relaxed)) {
 		/* acquire: pairs with the release in wake(). */
