@@ -7,10 +7,21 @@
 
 #include "core/heap.h"
 #include "core/large.h"
+#include "core/sweep.h"
 
 #define KEEP_BYTES 64                           /* not worth moving */
 #define DOUBLE_MIN_BYTES KIB(8)
 #define DOUBLE_MAX_BYTES MIB(8)
+
+/* The granule holds none of a block, *c: or just for a moment? */
+static COLD bool is_put_back(uintptr_t p, class_idx *c)
+{
+	if (*c != SIZECLASS_RECLAIMED || sweep_is_reclaimed(p))
+		return false;
+	/* relaxed: as below. */
+	*c = atomic_load_explicit(heap_granule(p), memory_order_relaxed);
+	return sizeclass_is_block(*c);
+}
 
 bool block_find(const void *p, struct block *b)
 {
@@ -21,11 +32,11 @@ bool block_find(const void *p, struct block *b)
 		return false;
 	/* relaxed: whoever got p from malloc got what came before it. */
 	b->class = atomic_load_explicit(heap_granule(at), memory_order_relaxed);
-	if (!b->class)
+	if (unlikely(!sizeclass_is_block(b->class)) && !is_put_back(at, &b->class))
 		return false;
 	b->span = heap_span(at);
 	b->usable = (b->class == SIZECLASS_LARGE ? large_usable(b->span) : b->span->slot_bytes)
-	            - heap.record_bytes;
+	            - heap.tail_bytes;
 	return true;
 }
 
@@ -51,9 +62,10 @@ bool block_fits(const struct block *b, size_t nbytes, size_t align)
 		return true;
 	if (nbytes > b->usable)
 		return false;
-	if (nbytes > SIZECLASS_MAX - heap.record_bytes || align > PAGE_BYTES)
-		return b->class == SIZECLASS_LARGE && b->usable == large_round(nbytes);
-	return b->class == sizeclass_aligned(heap.classes, nbytes + heap.record_bytes, align);
+	if (nbytes > SIZECLASS_MAX - heap.tail_bytes || align > PAGE_BYTES)
+		return b->class == SIZECLASS_LARGE && b->usable + heap.tail_bytes
+		                                        == large_round(nbytes + heap.tail_bytes);
+	return b->class == sizeclass_aligned(heap.classes, nbytes + heap.tail_bytes, align);
 }
 
 /* The start of the slot or large block around `p`, in `s`, which may be the record of what was
@@ -68,6 +80,16 @@ static uintptr_t start_of(const struct span *s, uintptr_t p)
 	return slot < s->nslots ? (uintptr_t)span_slot_address(s, slot) : 0;
 }
 
+bool block_is_reclaimed(const void *p)
+{
+	uintptr_t at = (uintptr_t)p;
+
+	return heap_contains(at) && at % 16 == 0
+	       /* relaxed: a moment's value. */
+	       && atomic_load_explicit(heap_granule(at), memory_order_relaxed) == SIZECLASS_RECLAIMED
+	       && sweep_is_reclaimed(at);
+}
+
 /* An address in our heap. */
 static enum misuse describe_ours(uintptr_t p, struct misuse_detail *d)
 {
@@ -76,7 +98,7 @@ static enum misuse describe_ours(uintptr_t p, struct misuse_detail *d)
 	struct block b;
 
 	if (start == p)
-		return MISUSE_DOUBLE_FREE;
+		return block_is_reclaimed((void *)p) ? MISUSE_RECLAIMED : MISUSE_DOUBLE_FREE;
 	if (start && block_find((void *)start, &b)) {
 		d->what = "interior pointer";
 		d->block = (void *)start;

@@ -18,6 +18,10 @@ struct block {
 /* Is `p` the start of an allocated block? ctx: any, signal */
 bool block_find(const void *p, struct block *b);
 
+/* Did the collector reclaim a block that started at p, and was the slot not used since?
+ * ctx: any, signal */
+bool block_is_reclaimed(const void *p);
+
 /* `p` is not the start of an allocated block: one line that says what it is, for the function
  * `call`; aborts unless SPANGC_MISUSE=warn. ctx: any, signal */
 COLD void block_report(const void *p, const char *call);

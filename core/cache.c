@@ -13,6 +13,7 @@
 #include "core/cache.h"
 
 #include "core/block.h"
+#include "core/budget.h"
 #include "core/central.h"
 #include "core/hooks.h"
 #include "core/knobs.h"
@@ -145,13 +146,13 @@ static void finish(struct cache *k, const void *caller)
 	if (unlikely(knobs.background == KNOB_BACKGROUND_OFF))
 		scavenge_tick();
 	scavenge_poll(caller);
+	budget_poll(caller);
 }
 
-static void *set_granule(void *p, class_idx c)
+static void *hand_out(void *p, class_idx c)
 {
-	/* relaxed: nobody else knows the block yet. */
 	if (likely(p != NULL))
-		atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_relaxed);
+		cache_hand_out(p, c);
 	return p;
 }
 
@@ -161,7 +162,7 @@ static void *alloc_in_hand(struct magazines *m, class_idx c, const void *caller)
 	if (m == &cache_dummy)
 		m = attach();
 	if (m == &cache_dummy)
-		return set_granule(central_alloc(c), c);
+		return hand_out(central_alloc(c), c);
 
 	struct cache *k = cache_tls.cache;
 	void **top = m->top[c];
@@ -172,7 +173,7 @@ static void *alloc_in_hand(struct magazines *m, class_idx c, const void *caller)
 	else
 		p = magazine_refill(k, c);
 	cache_leave(hand(), m);
-	set_granule(p, c);
+	hand_out(p, c);
 	finish(k, caller);
 	return p;
 }
@@ -194,11 +195,21 @@ void *cache_alloc_slow(struct magazines *m, size_t nbytes, const void *caller)
 {
 	if (!cache_is_started())
 		return NULL;
-	if (heap.record_bytes)
+	if (heap_has_records())
 		return NULL;                    /* the caller's: it knows who asks */
-	if (!heap_has_hot_path())
-		m = cache_enter(hand());
-	return alloc_in_hand(m, sizeclass_of_in(heap.classes, nbytes), caller);
+	if (heap_has_hot_path())
+		return alloc_in_hand(m, sizeclass_of(nbytes), caller);
+	nbytes += heap.tail_bytes;
+	if (unlikely(nbytes > SIZECLASS_MAX))
+		return large_alloc(nbytes, 1);
+
+	class_idx c = sizeclass_of_in(heap.classes, nbytes);
+	void *p = cache_take_slot(c);
+
+	if (unlikely(!p))
+		return alloc_in_hand(cache_enter(hand()), c, caller);
+	cache_hand_out(p, c);
+	return p;
 }
 
 /* Frees the slot p with the magazines `m` of this mode in hand; its granule is clear. */
@@ -225,13 +236,22 @@ static void free_in_hand(struct magazines *m, class_idx c, void *p, const void *
 	finish(k, caller);
 }
 
-static COLD void free_large(void *p, const char *call, const void *caller)
+/* Of a block that a sweep is looking at block_find() says when that is over. */
+bool cache_bury_block(void *p, class_idx c)
 {
-	/* relaxed: only the value counts. An exchange: no flush will find a second free. */
-	if (!atomic_exchange_explicit(heap_granule((uintptr_t)p), 0, memory_order_relaxed)) {
-		report_misuse(MISUSE_DOUBLE_FREE, p, call, NULL);
-		return;
-	}
+	struct block b;
+
+	do {
+		/* A large one by an exchange: no flush will find a second free of it. */
+		if (c == SIZECLASS_LARGE ? cache_bury_once(p, c) : cache_bury(p, c))
+			return true;
+	} while (block_find(p, &b) && b.class == c);
+	return false;
+}
+
+/* Its granule is clear. */
+static COLD void free_large(void *p, const void *caller)
+{
 	/* First, because starting a helper allocates: not from the memory freed here, or a second
 	 * free of it would find a block there. */
 	helper_expect(large_usable(heap_span((uintptr_t)p)));
@@ -242,13 +262,12 @@ static COLD void free_large(void *p, const char *call, const void *caller)
 
 void cache_free_block(void *p, class_idx c, const char *call, const void *caller)
 {
-	if (c == SIZECLASS_LARGE) {
-		free_large(p, call, caller);
-		return;
-	}
-	/* relaxed: as in cache_free(). */
-	atomic_store_explicit(heap_granule((uintptr_t)p), 0, memory_order_relaxed);
-	free_in_hand(cache_enter(hand()), c, p, caller);
+	if (!cache_bury_block(p, c))
+		block_report(p, call);
+	else if (c == SIZECLASS_LARGE)
+		free_large(p, caller);
+	else
+		free_in_hand(cache_enter(hand()), c, p, caller);
 }
 
 void cache_free_slow(struct magazines *m, class_idx c, void *p, const void *caller)
@@ -266,16 +285,13 @@ static bool free_slot(void *p)
 {
 	uintptr_t at = (uintptr_t)p;
 
-	/* relaxed: see record_mark_reported(). */
-	if (!heap_contains(at) || (at - heap.base) << (64 - heap.granule_shift)
-	    || unlikely(atomic_load_explicit(&record_has_reported, memory_order_relaxed)))
+	if (!heap_contains(at) || (at - heap.base) << (64 - heap.granule_shift))
 		return false;
 
-	_Atomic uint8_t *granule = heap_granule(at);
 	/* relaxed: see cache_find(). */
-	class_idx c = atomic_load_explicit(granule, memory_order_relaxed);
+	class_idx c = atomic_load_explicit(heap_granule(at), memory_order_relaxed);
 
-	if (c == SIZECLASS_NONE || c == SIZECLASS_LARGE)
+	if (c >= SIZECLASS_LARGE || c == SIZECLASS_NONE)
 		return false;
 	/* relaxed: see record_mark_reported(). */
 	if (unlikely(atomic_load_explicit(&record_has_reported, memory_order_relaxed)))
@@ -285,9 +301,7 @@ static bool free_slot(void *p)
 	void **top = m->top[c] + 1;
 	bool has_room = (uintptr_t)top & (MAGAZINE_BYTES - 1);
 
-	if (likely(has_room)) {
-		/* relaxed: see cache_find(). */
-		atomic_store_explicit(granule, SIZECLASS_NONE, memory_order_relaxed);
+	if (likely(has_room) && likely(has_room = cache_bury(p, c))) {
 		*top = p;
 		atomic_signal_fence(memory_order_release);      /* as in cache_free() */
 		m->top[c] = top;
@@ -296,21 +310,29 @@ static bool free_slot(void *p)
 	return has_room;
 }
 
-void cache_free_odd(void *p, const void *caller)
+void cache_free_as(void *p, const char *call, const void *caller)
 {
 	struct block b;
 
-	if (!p || (!heap_has_hot_path() && free_slot(p)))
+	if (!p)
 		return;
 	if (block_find(p, &b)) {
-		if (heap.record_bytes)
+		if (heap_has_records())
 			record_tell_freed(p, &b);
-		cache_free_block(p, b.class, "free", caller);
+		if (!heap.ignores_free)
+			cache_free_block(p, b.class, call, caller);
 	} else if (hooks.free_elsewhere) {
 		hooks.free_elsewhere(p);
-	} else {
-		block_report(p, "free");
+	} else if (!heap.ignores_free || !block_is_reclaimed(p)) {
+		block_report(p, call);
 	}
+}
+
+void cache_free_odd(void *p, const void *caller)
+{
+	if (!p || (!heap_has_hot_path() && !heap.ignores_free && free_slot(p)))
+		return;
+	cache_free_as(p, "free", caller);
 }
 
 struct spanset *cache_lock_spans(void)

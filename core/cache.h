@@ -25,6 +25,7 @@
 #include "core/biased.h"
 #include "core/depot.h"
 #include "core/heap.h"
+#include "core/marks.h"
 #include "core/sizeclass.h"
 #include "core/spanset.h"
 
@@ -98,7 +99,7 @@ SLOW void cache_free_slow(struct magazines *m, class_idx c, void *p, const void 
 
 /* free() of an address that is NULL, or not of an allocated block, or in a mode without hot path.
  * ctx: alloc */
-COLD void cache_free_odd(void *p, const void *caller);
+SLOW void cache_free_odd(void *p, const void *caller);
 
 /* Allocates a block of class c, which is that of nbytes; what `slow` returns if the magazine is
  * empty: cache_alloc_slow() or a function around it, called last, so that nothing is saved for
@@ -197,11 +198,46 @@ HOT void *cache_take_slot(class_idx c)
 	return p;
 }
 
+/* From the moment on that it is a block its address is in a register: a scan that finds the thread
+ * here finds it. */
 HOT void cache_hand_out(void *p, class_idx c)
 {
-	/* relaxed: nobody else knows the block yet. */
-	atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_relaxed);
+	__asm__ volatile("" : "+r"(p));
+	marks_born(p);
+	/* release: pairs with the acquire in sweep.c: first the mark. */
+	atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_release);
 }
+
+/* The opposite: the block of class c at p is none from now on. False: somebody else did the same, or
+ * a sweep is looking at it. ctx: alloc */
+HOT bool cache_bury_once(void *p, class_idx c)
+{
+	class_idx was = c;
+
+	/* relaxed, both: only the value counts. */
+	if (!atomic_compare_exchange_strong_explicit(heap_granule((uintptr_t)p), &was, SIZECLASS_NONE,
+	                                             memory_order_relaxed, memory_order_relaxed))
+		return false;
+	if (marks_are_on())
+		marks_died(p);
+	return true;
+}
+
+/* The same for who is alone with the block, but for a sweep. */
+HOT bool cache_bury(void *p, class_idx c)
+{
+	/* relaxed: who reads it late was stopped with the address in hand: the block is marked. */
+	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
+		return cache_bury_once(p, c);
+	/* relaxed: see cache_find(). */
+	atomic_store_explicit(heap_granule((uintptr_t)p), SIZECLASS_NONE, memory_order_relaxed);
+	if (marks_are_on())
+		marks_died(p);
+	return true;
+}
+
+/* cache_bury() that waits until the sweep has looked. False: there is no such block. ctx: alloc */
+bool cache_bury_block(void *p, class_idx c);
 
 /* A block of class c: for alignments and noscan. NULL: no memory. ctx: alloc */
 void *cache_alloc_class(class_idx c);
@@ -217,6 +253,9 @@ void cache_empty_own(void);
 /* The calling thread ends: its slots and spans go to others; from now on it does without.
  * ctx: any */
 void cache_detach(void);
+
+/* free() under the name `call`, of any address. ctx: alloc */
+COLD void cache_free_as(void *p, const char *call, const void *caller);
 
 /* Frees the allocated block p of class c for the function `call`. ctx: alloc */
 void cache_free_block(void *p, class_idx c, const char *call, const void *caller);

@@ -98,6 +98,15 @@ void *central_alloc(class_idx c)
 	return p;
 }
 
+void central_harvest(void)
+{
+	struct sigmask saved;
+
+	enter(&saved);
+	spanset_harvest(&central);
+	leave_after_many(&saved);
+}
+
 size_t central_tidy(bool with_trim)
 {
 	struct sigmask saved;

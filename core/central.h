@@ -24,6 +24,9 @@ void central_adopt(struct spanset *set);
 /* One slot of class c; NULL: no memory. ctx: any, signal */
 void *central_alloc(class_idx c);
 
+/* Collects what strangers freed. ctx: alloc */
+void central_harvest(void);
+
 /* Harvests and tidies; bytes advised. ctx: alloc */
 size_t central_tidy(bool with_trim);
 

@@ -23,6 +23,7 @@
 #include "core/delay.h"
 #include "core/knobs.h"
 #include "core/live.h"
+#include "core/marks.h"
 #include "core/os.h"
 #include "core/scavenge.h"
 #include "core/sigmask.h"
@@ -45,12 +46,14 @@ struct heap heap = { .lock = LOCK_INIT(LOCK_PAGES) };
 /* Every table in one region of its own, apart from the heap. */
 static bool reserve_tables(size_t heap_bytes)
 {
+	bool has_marks = knobs.mode == KNOB_MODE_GC;
+	size_t mark_bytes = has_marks ? heap_bytes >> (MARKS_GRANULE_SHIFT + 3) : 0;
 	size_t npages = heap_bytes >> PAGE_SHIFT;
 	size_t granule_bytes = heap_bytes >> heap.granule_shift;
 	size_t chunk_bytes = (npages >> PAGES_CHUNK_SHIFT) * pages_chunk_bytes();
 	size_t arena_bytes = (heap_bytes >> ARENA_SHIFT) * sizeof(void *);
 	size_t total = granule_bytes + npages * (1 + sizeof(void *)) + chunk_bytes + arena_bytes
-	               + MIB(1);
+	               + mark_bytes + MIB(1);
 	struct os_region space;
 
 	total = align_up(total, MIB(1));
@@ -63,7 +66,9 @@ static bool reserve_tables(size_t heap_bytes)
 	meta_table_init(&heap.page_table, &space, npages * sizeof(void *));
 	meta_table_init(&heap.chunk_table, &space, chunk_bytes);
 	meta_table_init(&heap.arena_table, &space, arena_bytes);
+	meta_table_init(&heap.mark_table, &space, mark_bytes);
 	heap.granules = (void *)heap.granule_table.region.base;
+	marks.bits = has_marks ? (void *)heap.mark_table.region.base : NULL;
 	return true;
 }
 
@@ -144,13 +149,15 @@ static bool leave_first_tables(void)
 
 bool heap_init(void)
 {
-	bool has_records = knobs.mode == KNOB_MODE_LEAKS;
-	/* With a record behind it, a block of 32 bytes would not be aligned to 16. */
-	bool is_min8 = knobs.min_align == KNOB_MIN_ALIGN_8 && !has_records;
+	bool is_gc = knobs.mode == KNOB_MODE_GC;
+	bool has_records = knobs.mode == KNOB_MODE_LEAKS || (is_gc && knobs.stacks != KNOB_OFF);
+	/* With a tail behind it, a block of 32 bytes would not be aligned to 16. */
+	bool is_min8 = knobs.min_align == KNOB_MIN_ALIGN_8 && knobs.mode == KNOB_MODE_MALLOC;
 
 	heap.classes = is_min8 ? &sizeclass_set8 : &sizeclass_set16;
 	heap.granule_shift = heap.classes->granule_shift;
-	heap.record_bytes = has_records ? RECORD_BYTES : 0;
+	heap.tail_bytes = has_records ? RECORD_BYTES : is_gc;
+	heap.ignores_free = is_gc && knobs.gc_free == KNOB_GC_FREE_IGNORE;
 	/* The records first: close to the libraries, they share pages of the kernel's page tables. */
 	/* relaxed: there is one thread. */
 	if (!atomic_load_explicit(&heap.page_class, memory_order_relaxed) && !make_first_tables())
@@ -220,6 +227,9 @@ static bool has_moved(void)
 static bool cover_tables(size_t nbytes)
 {
 	if (!meta_table_cover(&heap.granule_table, nbytes >> heap.granule_shift, "spangc granules"))
+		return false;
+	if (marks_are_on()
+	    && !meta_table_cover(&heap.mark_table, nbytes >> (MARKS_GRANULE_SHIFT + 3), "spangc marks"))
 		return false;
 	if (nbytes <= FIRST_PAGES * PAGE_BYTES)
 		return true;
@@ -292,6 +302,7 @@ void heap_unreserve(void)
 	meta_table_unreserve(&heap.page_table);
 	meta_table_unreserve(&heap.chunk_table);
 	meta_table_unreserve(&heap.arena_table);
+	meta_table_unreserve(&heap.mark_table);
 	heap_leave(&saved);
 }
 

@@ -2,11 +2,13 @@
  *
  * One range of addresses, used from the front. Four tables lie beside it:
  *     granules   a byte for each 16 bytes (8 with SPANGC_MIN_ALIGN=8): the span class if an
- *                allocated block starts there, else 0. The truth about what is allocated.
+ *                allocated block starts there, else 0 or, where the collector reclaimed one,
+ *                SIZECLASS_RECLAIMED. The truth about what is allocated.
  *     page_class the class of the span on each page (of a large span, its first): a small table
  *                that stays in the cache where the granules may not
  *     page_span  the span of each page; of a large span's whole arenas, arena_span instead
  *     pages      which pages are free (pages.h)
+ *     marks      in mode gc, a bit for each granule (marks.h)
  * Granules lie in a region of their own from the start. The others begin small, side by side in
  * memory for records, and move to regions of their own when the heap outgrows them, at 2 MiB.
  */
@@ -38,12 +40,16 @@ struct heap {
 	_Atomic bool has_moved;                 /* the tables are the large ones */
 	const struct sizeclass_set *classes;
 	unsigned granule_shift;
-	unsigned record_bytes;                  /* at the end of each slot (record.h); 0: none */
+	/* At the end of each slot, not the program's: 0 in mode malloc; RECORD_BYTES where blocks have
+	 * records (record.h); 1 in mode gc without, so that a block's end is inside its slot. */
+	unsigned tail_bytes;
+	bool ignores_free;                      /* mode gc, SPANGC_GC_FREE=ignore */
 
 	/* LOCK_PAGES. */
 	_Alignas(CACHE_LINE) struct lock lock;
 	struct os_region region;
 	struct meta_table granule_table, class_table, page_table, chunk_table, arena_table;
+	struct meta_table mark_table;
 	struct pages pages;
 	struct span *unused_spans;
 	unsigned nfresh_spans;                  /* at the end of the newest block: not used yet */
@@ -64,7 +70,13 @@ void heap_unreserve(void);
  * ctx: any, after heap_init() */
 static inline bool heap_has_hot_path(void)
 {
-	return heap.granule_shift == sizeclass_set16.granule_shift && !heap.record_bytes;
+	return heap.granule_shift == sizeclass_set16.granule_shift && !heap.tail_bytes;
+}
+
+/* Do blocks have records? False before the first allocation. ctx: any, signal */
+static inline bool heap_has_records(void)
+{
+	return heap.tail_bytes >= RECORD_BYTES;
 }
 
 /* Pages of the heap, taken. */

@@ -18,6 +18,9 @@ struct hooks {
 	/* Free memory waits: start the helper, which calls scavenge_help(). `caller` is where
 	 * malloc or free was called from. False: not from there, ask again. May allocate. */
 	bool (*start_helper)(const void *caller);
+	/* In mode gc: the program allocated as much as it was granted (budget.h); `caller` as above. May
+	 * allocate, and stop the world. */
+	void (*budget_spent)(const void *caller);
 	/* In mode leaks: a block that a report called leaked is freed. */
 	void (*freed_reported)(const struct record *r);
 	/* The library stands down: a block that is not ours, for the allocator that is used. */

@@ -16,8 +16,10 @@
 #include "core/large.h"
 
 #include "core/block.h"
+#include "core/budget.h"
 #include "core/cache.h"
 #include "core/heap.h"
+#include "core/marks.h"
 #include "core/os.h"
 
 #include <string.h>
@@ -101,8 +103,10 @@ static void *hand_out(struct span *s)
 	uintptr_t p = s->base;
 
 	__asm__ volatile("" : "+r"(p));
-	/* relaxed: nobody else knows the block yet. */
-	atomic_store_explicit(heap_granule(p), SIZECLASS_LARGE, memory_order_relaxed);
+	budget_take(large_usable(s));
+	marks_born((void *)p);
+	/* release: pairs with the acquire in sweep.c: first the mark. */
+	atomic_store_explicit(heap_granule(p), SIZECLASS_LARGE, memory_order_release);
 	return (void *)p;
 }
 
@@ -164,6 +168,7 @@ static void drop(struct span *s, enum pages_kind kind)
 {
 	struct spanset *set = cache_lock_spans();
 
+	budget_give(large_usable(s));
 	if (give_tail(set, s, s->npages, kind))
 		count_moved(-s->nmoved);
 	spanset_drop_record(set, s);
@@ -175,12 +180,24 @@ void large_free(void *p)
 	drop(heap_span((uintptr_t)p), PAGES_DIRTY);
 }
 
+size_t large_reclaim(void *p)
+{
+	struct span *s = heap_span((uintptr_t)p);
+	size_t nbytes = large_usable(s);
+
+	check(s->place == SPAN_LARGE && s->base == (uintptr_t)p);
+	heap_give_pages(NULL, heap_page(s->base), s->npages, PAGES_DIRTY);
+	heap_drop_span(s);
+	return nbytes;
+}
+
 static void shrink(struct span *s, page_idx npages)
 {
 	page_idx spare = s->npages - npages;
 
 	if (spare < s->npages / 8 || !spare)
 		return;
+	budget_give((size_t)spare << PAGE_SHIFT);
 
 	struct spanset *set = cache_lock_spans();
 
@@ -197,6 +214,7 @@ static bool grow_in_place(struct span *s, page_idx npages)
 	if (!heap_take_pages_at(end, npages - s->npages, &run))
 		return false;
 	heap_map_span(run.first, run.npages, s);
+	budget_take((size_t)run.npages << PAGE_SHIFT);
 	s->npages = npages;
 	return true;
 }
@@ -245,6 +263,25 @@ static void *transfer(struct span *from, struct span *to)
 	return hand_out(to);
 }
 
+/* The same in mode gc. A collector that stops this thread finds the contents, by the addresses that it
+ * has in hand, in one of both. */
+static void *replace(uintptr_t p, struct span *to)
+{
+	struct span *from = heap_span(p);
+
+	__asm__ volatile("" : "+r"(p));
+	memcpy((void *)to->base, (void *)p, large_usable(from));
+
+	void *made = hand_out(to);
+
+	__asm__ volatile("" : : "r"(p));
+	if (!heap.ignores_free) {
+		cache_bury_block((void *)p, SIZECLASS_LARGE);
+		drop(from, PAGES_DIRTY);
+	}
+	return made;
+}
+
 void *large_resize(void *p, size_t nbytes)
 {
 	struct span *s = heap_span((uintptr_t)p);
@@ -269,7 +306,8 @@ void *large_resize(void *p, size_t nbytes)
 
 	if (!to)
 		return NULL;
-	/* relaxed: the block is the caller's alone. */
-	atomic_store_explicit(heap_granule(s->base), 0, memory_order_relaxed);
+	if (marks_are_on())
+		return replace((uintptr_t)p, to);
+	cache_bury(p, SIZECLASS_LARGE);
 	return transfer(s, to);
 }

@@ -17,6 +17,10 @@ void *large_calloc(size_t nbytes);
 /* Its granule is already clear. ctx: alloc */
 void large_free(void *p);
 
+/* The same of an unreached block whose granule the sweep has claimed: without a thread's own cache.
+ * Its bytes. ctx: alloc, no lock above LOCK_CENTRAL, signals blocked */
+size_t large_reclaim(void *p);
+
 /* Makes the block hold nbytes > SIZECLASS_MAX, if need be elsewhere: by adding free pages behind
  * it, by moving its pages, at last by copying. NULL: no memory, and nothing changed. ctx: alloc */
 void *large_resize(void *p, size_t nbytes);

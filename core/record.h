@@ -2,8 +2,8 @@
  * thread, and when.
  *
  * A word at the end of the slot, RECORD_BYTES long; of a large block it stands in the span's
- * record. Only heap.record_bytes says whether there are any: elsewhere a block ends where its slot
- * does.
+ * record. Only heap_has_records() says whether there are any: elsewhere a block ends where its slot
+ * does, or a byte before (heap.tail_bytes).
  *
  *     bits  0-14   bytes between those asked for and the record
  *     bit   15     the block is to be ignored

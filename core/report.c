@@ -167,6 +167,7 @@ static void text_misuse(struct text *t, enum misuse what, const void *p, const c
 		[MISUSE_DOUBLE_FREE] = "double free of ",
 		[MISUSE_INVALID_FREE] = "invalid free of ",
 		[MISUSE_SIZE_MISMATCH] = "size mismatch of ",
+		[MISUSE_RECLAIMED] = "free of reclaimed ",
 	};
 
 	text_str(t, names[what]);

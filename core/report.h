@@ -30,7 +30,7 @@ void text_flush(struct text *t, int fd);        /* writes all of it, then empty 
 /* "spangc: " and the strings (ended by NULL) and a newline on stderr. ctx: any, signal */
 void report_line(const char *first, ...) __attribute__((sentinel));
 
-enum misuse { MISUSE_DOUBLE_FREE, MISUSE_INVALID_FREE, MISUSE_SIZE_MISMATCH };
+enum misuse { MISUSE_DOUBLE_FREE, MISUSE_INVALID_FREE, MISUSE_SIZE_MISMATCH, MISUSE_RECLAIMED };
 
 /* What is known about the address; what is not known is 0. */
 struct misuse_detail {

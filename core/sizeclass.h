@@ -8,6 +8,8 @@
  *     1 .. SIZECLASS_COUNT                  size classes, scanned; those above set->count unused
  *     SIZECLASS_COUNT + the above           the same, not scanned
  *     SIZECLASS_LARGE                       one object in pages of its own
+ *
+ * A granule may also hold SIZECLASS_RECLAIMED: of a free slot which the collector reclaimed.
  */
 #ifndef CORE_SIZECLASS_H
 #define CORE_SIZECLASS_H
@@ -19,6 +21,7 @@
 #define SIZECLASS_NONE 0
 #define SIZECLASS_LARGE (2 * SIZECLASS_COUNT + 1)
 #define SIZECLASS_NALL (SIZECLASS_LARGE + 1)    /* entries of an array indexed by class_idx */
+#define SIZECLASS_RECLAIMED 255
 #define SIZECLASS_MAX_WORDS (SIZECLASS_MAX_SLOTS / 64)
 #define SIZECLASS_NBIG (((SIZECLASS_MAX - SIZECLASS_SMALL) >> SIZECLASS_BIG_SHIFT) + 1)
 
@@ -82,6 +85,12 @@ HOT unsigned sizeclass_slot(const struct sizeclass *c, size_t offset)
 HOT class_idx sizeclass_noscan(class_idx scanned)
 {
 	return (class_idx)(scanned + SIZECLASS_COUNT);
+}
+
+/* Does a granule that holds this say that a block starts there? ctx: any, signal */
+HOT bool sizeclass_is_block(class_idx c)
+{
+	return (class_idx)(c - 1) < SIZECLASS_LARGE;
 }
 
 /* Of a span class that is neither none nor LARGE. ctx: any, signal */

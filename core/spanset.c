@@ -18,15 +18,19 @@
  */
 #include "core/spanset.h"
 
+#include "core/budget.h"
 #include "core/cache.h"
 #include "core/central.h"
 #include "core/helper.h"
 #include "core/knobs.h"
 #include "core/sigmask.h"
+#include "core/sweep.h"
 #include "core/trim.h"
 
 #define SPARE_SPANS 32                          /* records at hand */
 #define RECORDS_AT_A_TIME 8
+#define SWEEP_BEFORE_SPAN_BYTES KIB(256)
+#define SWEEP_BEFORE_GROWTH_BYTES MIB(4)
 #define GIVE_MIN_PAGES PAGES_GROUP              /* a lock is worth so many */
 
 _Atomic page_idx spanset_npages_vacant;
@@ -156,6 +160,26 @@ void spanset_give_vacant(struct spanset *set, page_idx npages)
 	heap_leave(&saved);
 }
 
+/* Before the heap grows, the collector's garbage. */
+static bool take_swept_pages(struct spanset *set, page_idx npages, page_idx align_pages,
+                             struct run *run)
+{
+	size_t piece = (size_t)npages << PAGE_SHIFT;
+
+	if (piece < SWEEP_BEFORE_GROWTH_BYTES)
+		piece = SWEEP_BEFORE_GROWTH_BYTES;
+	while (unlikely(sweep_is_wanted())) {
+		sweep_some(piece);
+		if (set) {
+			spanset_harvest(set);
+			spanset_give_vacant(set, set->npages_vacant);
+		}
+		if (heap_take_pages(set ? &set->pages : NULL, npages, align_pages, false, run))
+			return true;
+	}
+	return false;
+}
+
 bool spanset_take_pages(struct spanset *set, page_idx npages, page_idx align_pages,
                         struct run *run)
 {
@@ -168,7 +192,8 @@ bool spanset_take_pages(struct spanset *set, page_idx npages, page_idx align_pag
 	/* relaxed: a hint. */
 	if (atomic_load_explicit(&spanset_npages_vacant, memory_order_relaxed) >= npages)
 		cache_give_vacant();
-	return heap_take_pages(cache, npages, align_pages, true, run);
+	return take_swept_pages(set, npages, align_pages, run)
+	       || heap_take_pages(cache, npages, align_pages, true, run);
 }
 
 static struct span *fresh_span(struct spanset *set, class_idx c)
@@ -189,6 +214,20 @@ static struct span *fresh_span(struct spanset *set, class_idx c)
 	return s;
 }
 
+/* Part of the collector's garbage becomes free: a span of class c that has some? */
+static SLOW struct span *swept_span(struct spanset *set, class_idx c)
+{
+	struct span *s;
+
+	sweep_some(SWEEP_BEFORE_SPAN_BYTES);
+	spanset_harvest(set);
+	s = set->partial[c];
+	if (!s)
+		return take_vacant(set, c);
+	list_remove(set, s);
+	return s;
+}
+
 /* One more span of class c for the set's current. */
 static struct span *find_span(struct spanset *set, class_idx c)
 {
@@ -201,6 +240,8 @@ static struct span *find_span(struct spanset *set, class_idx c)
 		return s;
 	}
 	s = take_vacant(set, c);
+	if (!s && unlikely(sweep_is_wanted()))
+		s = swept_span(set, c);
 	return s ? s : fresh_span(set, c);
 }
 
@@ -213,6 +254,7 @@ static bool replace_current(struct spanset *set, class_idx c)
 		return true;
 	if (s)
 		s->place = SPAN_FULL;
+	set->current[c] = NULL;
 	set->current[c] = s = find_span(set, c);
 	if (!s)
 		return false;
@@ -238,6 +280,7 @@ unsigned spanset_take(struct spanset *set, class_idx c, void **top, unsigned wan
 	size_t nbytes = (size_t)n * s->slot_bytes;
 
 	set_loose(set, nbytes < set->nbytes_loose ? set->nbytes_loose - nbytes : 0);
+	budget_take(nbytes);
 	return n;
 }
 
@@ -481,6 +524,7 @@ void spanset_put(struct spanset *set, class_idx c, void **slots, unsigned n)
 	dcheck(n <= SPANSET_PUT_MAX);
 	set->nuses++;
 	set_loose(set, set->nbytes_loose + n * (size_t)slot_bytes);
+	budget_give(n * (size_t)slot_bytes);
 	/* Strangers' slots too, since put_scattered() knows how to gather them. */
 	if ((step == slot_bytes || step == -slot_bytes)
 	    && spanset_owns(set, heap_span((uintptr_t)slots[0])))
@@ -489,12 +533,19 @@ void spanset_put(struct spanset *set, class_idx c, void **slots, unsigned n)
 		put_scattered(set, slots, n);
 }
 
+void spanset_put_remote_word(struct span *s, unsigned word, uint64_t bits)
+{
+	span_put_remote(s, word, bits);
+	notify(s);
+}
+
 bool spanset_put_remote(void *slot)
 {
 	struct put put = locate(slot);
 
 	if (put.slot >= put.span->nslots)
 		return false;
+	budget_give(put.span->slot_bytes);
 
 	bool is_sound = !span_put_remote(put.span, put.slot / 64, UINT64_C(1) << put.slot % 64);
 

@@ -73,6 +73,9 @@ HOT bool spanset_owns(const struct spanset *set, const struct span *s)
 /* Makes one slot free without any lock. False: it was free already. ctx: any, signal */
 bool spanset_put_remote(void *slot);
 
+/* The same for slots of one bitmap word of a span; of a double free it says nothing. */
+void spanset_put_remote_word(struct span *s, unsigned word, uint64_t bits);
+
 /* Collects what strangers freed. ctx: alloc, owner's lock */
 void spanset_harvest(struct spanset *set);
 

@@ -1,4 +1,4 @@
-/* control.c: a Unix socket on which `spangc ctl` asks the process for reports.
+/* control.c: a Unix socket on which `spangc ctl` asks the process for reports, or to collect.
  *
  * Reached from the reporter thread alone, but for the removal of the file at the end. One client
  * at a time: a line with a request, then the answer, a zero byte, and a line that says how it
@@ -6,9 +6,12 @@
  * line is none.
  *
  *     stats                                 what SPANGC_STATS=1 prints
+ *     in mode leaks
  *     leaks | diff | profile [FORMAT]       a report; FORMAT as in SPANGC_REPORT_FORMAT
  *     why ADDRESS | why STACK               what leads to a block; why:FORMAT ...: as FORMAT
- *     collect | trace on | trace off        refused: for mode gc
+ *     in mode gc
+ *     collect                               a full cycle; when it is over, what it reclaimed
+ *     trace on | trace off                  a line for each cycle, on the process's stderr
  *
  * The folder of `on` belongs to us and nobody else may look into it; the socket has mode 0600, and a
  * client is asked for its user: ours, or root. The descriptors are the program's to close, and
@@ -22,6 +25,7 @@
 #include "core/report.h"
 #include "core/report_file.h"
 #include "scan/leaks_report.h"
+#include "scan/trace.h"
 #include "scan/own_fd.h"
 
 #include <errno.h>
@@ -282,11 +286,50 @@ static const char *answer_stats(const struct own_fd *client, const char *argumen
 	return NULL;
 }
 
+static const char *answer_collect(const struct own_fd *client, const char *argument)
+{
+	struct text t = { 0 };
+	struct cycle_last last;
+
+	if (*argument)
+		return "collect takes no argument";
+	spangc_collect();
+	last = cycle_last();
+	if (last.failure)
+		return last.failure;
+	text_dec(&t, last.reclaimed_bytes);
+	text_str(&t, " bytes reclaimed in ");
+	text_dec(&t, last.reclaimed_blocks);
+	say(client, t.buf, " blocks");
+	return NULL;
+}
+
+static const char *answer_trace(const char *argument)
+{
+	bool is_on = !strcmp(argument, "on");
+
+	if (!is_on && strcmp(argument, "off") != 0)
+		return "trace on, or trace off";
+	trace_set(is_on);
+	return NULL;
+}
+
+static const char *answer_in_gc(const struct own_fd *client, const char *word, const char *argument)
+{
+	if (!strcmp(word, "collect"))
+		return answer_collect(client, argument);
+	if (!strcmp(word, "trace"))
+		return answer_trace(argument);
+	return "no such request in mode gc (there are: collect, trace, stats)";
+}
+
 /* NULL, or why not. */
 static const char *answer(const struct own_fd *client, const char *word, const char *argument)
 {
 	if (!strcmp(word, "stats"))
 		return answer_stats(client, argument);
+	if (knobs.mode == KNOB_MODE_GC)
+		return answer_in_gc(client, word, argument);
 	if (!strcmp(word, "leaks"))
 		return answer_report(client, LEAKS_REPORT, argument, "");
 	if (!strcmp(word, "profile"))

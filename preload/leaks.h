@@ -10,11 +10,18 @@
 
 #include "core/block.h"
 #include "core/heap.h"
+#include "core/marks.h"
 
 /* Do blocks have records? False before the first allocation. ctx: any, signal */
 static inline bool leaks_are_on(void)
 {
-	return heap.record_bytes;
+	return heap_has_records();
+}
+
+/* Is this mode leaks? In mode gc, too, blocks may have records. ctx: any, signal */
+static inline bool leaks_are_looked_for(void)
+{
+	return leaks_are_on() && !marks_are_on();
 }
 
 /* ctx: alloc */
@@ -37,5 +44,8 @@ bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes);
 /* Once in mode leaks: with the heap; and when the loader can load an unwinder. ctx: init */
 void leaks_start(void);
 void leaks_start_looking(void);
+
+/* The part of the latter that stacks of blocks need. ctx: init */
+void leaks_start_unwinding(void);
 
 #endif

@@ -19,7 +19,7 @@ static void *find_behind(const char *name)
 {
 	static _Thread_local bool is_looking;
 
-	if (leaks_are_on() || is_looking)
+	if (leaks_are_looked_for() || is_looking)
 		return NULL;
 	is_looking = true;
 
@@ -38,7 +38,7 @@ static void *find_behind(const char *name)
 
 EXPORT size_t spangc_leak_report(void)
 {
-	return leaks_are_on() ? reports_write_now("demand") : 0;
+	return leaks_are_looked_for() ? reports_write_now("demand") : 0;
 }
 
 EXPORT void spangc_ignore(const void *p)
@@ -56,20 +56,20 @@ EXPORT void spangc_ignore(const void *p)
 
 EXPORT void spangc_add_roots(const void *p, size_t nbytes)
 {
-	if (leaks_are_on())
+	if (leaks_are_on() || marks_are_on())
 		roots_add(p, nbytes);
 }
 
 EXPORT void spangc_remove_roots(const void *p, size_t nbytes)
 {
-	if (leaks_are_on())
+	if (leaks_are_on() || marks_are_on())
 		roots_remove(p, nbytes);
 }
 
 EXPORT void __lsan_do_leak_check(void)
 {
 	forward(void, __lsan_do_leak_check, (void), ());
-	if (!leaks_are_on())
+	if (!leaks_are_looked_for())
 		return;
 
 	int status = exits_finish(0);
@@ -81,7 +81,7 @@ EXPORT void __lsan_do_leak_check(void)
 EXPORT int __lsan_do_recoverable_leak_check(void)
 {
 	forward(int, __lsan_do_recoverable_leak_check, (void), ());
-	return leaks_are_on() && reports_write_now("demand") > 0;
+	return leaks_are_looked_for() && reports_write_now("demand") > 0;
 }
 
 EXPORT void __lsan_ignore_object(const void *p)

@@ -9,6 +9,7 @@
 #include "preload/preload.h"
 
 #include "core/block.h"
+#include "core/budget.h"
 #include "core/cache.h"
 #include "core/heap.h"
 #include "core/large.h"
@@ -73,9 +74,10 @@ static COLD void *malloc_large(size_t nbytes, const void *caller)
 	if (!cache_is_started() || leaks_are_on())
 		return malloc_elsewhere(nbytes, caller);
 
-	void *p = large_alloc(nbytes, 1);
+	void *p = large_alloc(nbytes + heap.tail_bytes, 1);
 
 	scavenge_poll(caller);
+	budget_poll(caller);
 	return p ? p : no_memory();
 }
 
@@ -87,14 +89,14 @@ static SLOW void *malloc_middle(size_t nbytes)
 	return cache_alloc_or(sizeclass_of(nbytes), nbytes, malloc_slow);
 }
 
-EXPORT void *malloc(size_t nbytes)
+EXPORT_HOT void *malloc(size_t nbytes)
 {
 	if (unlikely(nbytes > SIZECLASS_SMALL))
 		return malloc_middle(nbytes);
 	return cache_alloc_or(sizeclass_of_small(nbytes), nbytes, malloc_slow);
 }
 
-EXPORT void free(void *p)
+EXPORT_HOT void free(void *p)
 {
 	cache_free(p);
 }
@@ -114,9 +116,10 @@ static COLD void *calloc_large(size_t nbytes, const void *caller)
 	if (!cache_is_started() || leaks_are_on())
 		return calloc_elsewhere(nbytes, caller);
 
-	void *p = large_calloc(nbytes);
+	void *p = large_calloc(nbytes + heap.tail_bytes);
 
 	scavenge_poll(caller);
+	budget_poll(caller);
 	return p ? p : no_memory();
 }
 
@@ -160,21 +163,20 @@ static void *resize_block(void *p, size_t nbytes, const char *call, const void *
 		return no_memory();
 	}
 	if (nbytes == 0) {
-		if (unlikely(leaks_are_on()))
-			record_tell_freed(p, &b);
-		cache_free_block(p, b.class, call, caller);
+		cache_free_as(p, call, caller);
 		return NULL;
 	}
 	if (block_keeps(&b, nbytes))
 		return p;
-	if (b.class != SIZECLASS_LARGE || nbytes <= SIZECLASS_MAX)
+	if (b.class != SIZECLASS_LARGE || nbytes <= SIZECLASS_MAX - heap.tail_bytes)
 		return move(p, &b, nbytes);
 	if (nbytes > PTRDIFF_MAX)
 		return no_memory();
 
-	void *to = large_resize(p, nbytes);
+	void *to = large_resize(p, nbytes + heap.tail_bytes);
 
 	scavenge_poll(caller);
+	budget_poll(caller);
 	return to ? to : no_memory();
 }
 
@@ -234,13 +236,18 @@ static void *alloc_aligned(size_t align, size_t nbytes, const void *function, co
 		return next.memalign ? next.memalign(align, nbytes) : NULL;
 	if (leaks_are_on())
 		return leaks_memalign(align, nbytes, function, caller);
+	nbytes += heap.tail_bytes;
 	if (nbytes <= SIZECLASS_MAX && align <= PAGE_BYTES) {
 		class_idx c = sizeclass_aligned(heap.classes, nbytes, align);
 
 		if (c)
 			return cache_alloc_class(c);
 	}
-	return large_alloc(nbytes ? nbytes : 1, align);
+
+	void *p = large_alloc(nbytes ? nbytes : 1, align);
+
+	budget_poll(caller);
+	return p;
 }
 
 static void *memalign_as(size_t align, size_t nbytes, const void *function, const void *caller)
@@ -304,27 +311,9 @@ EXPORT void *pvalloc(size_t nbytes)
 	                   own_pvalloc, CALLER);
 }
 
-/* free() under another name. */
-static void free_as(void *p, const char *call, const void *caller)
-{
-	struct block b;
-
-	if (!p)
-		return;
-	if (block_find(p, &b)) {
-		if (unlikely(leaks_are_on()))
-			record_tell_freed(p, &b);
-		cache_free_block(p, b.class, call, caller);
-	} else if (next.free) {
-		next.free(p);
-	} else {
-		block_report(p, call);
-	}
-}
-
 EXPORT void cfree(void *p)
 {
-	free_as(p, "cfree", CALLER);
+	cache_free_as(p, "cfree", CALLER);
 }
 
 static void free_checked(void *p, size_t align, size_t nbytes, const char *call,
@@ -339,7 +328,7 @@ static void free_checked(void *p, size_t align, size_t nbytes, const char *call,
 		report_misuse(MISUSE_SIZE_MISMATCH, p, call, &d);
 		return;
 	}
-	free_as(p, call, caller);
+	cache_free_as(p, call, caller);
 }
 
 EXPORT void free_sized(void *p, size_t nbytes)
@@ -390,6 +379,9 @@ EXPORT void *spangc_malloc_noscan(size_t nbytes)
 
 	if (leaks_are_on())
 		return leaks_malloc_noscan(nbytes, own_spangc_malloc_noscan, CALLER);
+	if (nbytes > SIZECLASS_MAX - heap.tail_bytes)
+		return malloc(nbytes);
+	nbytes += heap.tail_bytes;
 
 	void *p = cache_alloc_class(sizeclass_noscan(sizeclass_of_in(heap.classes, nbytes)));
 

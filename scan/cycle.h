@@ -18,13 +18,19 @@ enum cycle_kind { CYCLE_FULL, CYCLE_MINOR };
  * threads can't be stopped here, or /proc is not there; nothing may be collected. ctx: init */
 bool cycle_start(void);
 
-/* A whole cycle, from arming to the end of the sweep. False: nothing was reclaimed, cycle_last() says
- * why; or there is another one under way. ctx: any, no lock held but LOCK_REPORTS */
-bool cycle_run(enum cycle_kind kind);
+/* A whole cycle, from arming to the end of the sweep. `keeps_marks`: the next one may be a minor one,
+ * which costs the program a fault for each page that it writes until then. False: nothing was
+ * reclaimed, cycle_last() says why; or there is another one under way. ctx: any, no lock held */
+bool cycle_run(enum cycle_kind kind, bool keeps_marks);
+
+/* ctx: who runs cycles */
+bool cycle_can_be_minor(void);
 
 /* ctx: any */
-bool cycle_can_be_minor(void);
 enum cycle_phase cycle_phase(void);
+
+/* What the program holds, as far as it is known: slots in magazines count. ctx: any */
+uint64_t cycle_used_bytes(void);
 
 /* A thread that allocates helps with about so many bytes, whatever the phase is. Bytes read and swept;
  * 0: there was nothing to do. Never waits. ctx: any, no lock held */
@@ -42,8 +48,9 @@ struct cycle_last {
 	uint64_t first_stop_ns, final_stop_ns;
 	uint64_t mark_ns;                       /* from the first stop's end to the final one */
 	uint64_t sweep_ns;
-	uint64_t cpu_us;                        /* of the thread that ran it */
-	uint64_t assist_ns;                     /* of all other threads, in both phases */
+	uint64_t cpu_us;                        /* of the thread that ran it, and of a copy */
+	uint64_t assist_ns;                     /* cpu, of all other threads, in both phases */
+	uint64_t assist_bytes;                  /* read by them */
 
 	uint64_t heap_before, heap_marked;      /* bytes in use: at the start, at the final stop */
 	uint64_t live_bytes, live_blocks;       /* marked */

@@ -10,8 +10,12 @@
 
 #include "core/knobs.h"
 #include "core/report.h"
+#include "scan/cycle_snapshot.h"
 
-const struct dirty dirty_snapshot = { .name = "snapshot", .way = DIRTY_SNAPSHOT };
+const struct dirty dirty_snapshot = {
+	.name = "snapshot", .way = DIRTY_SNAPSHOT,
+	.start = snapshot_start, .fork_child = cycle_snapshot_fork_child,
+};
 const struct dirty dirty_stw = { .name = "stw", .way = DIRTY_STW };
 
 static const struct way {
@@ -105,6 +109,21 @@ bool dirty_collect(const struct dirty *d, uintptr_t from, uintptr_t to, bool rea
 void dirty_pretend_clean(bool pretended)
 {
 	dirty.is_clean = pretended;
+}
+
+struct dirty_counts dirty_counts(void)
+{
+	struct dirty_counts all = { 0 };
+
+	for (unsigned i = 0; i < NWAYS; i++) {
+		const struct dirty *d = ways[i].dirty;
+		struct dirty_counts one = d->counts ? d->counts() : (struct dirty_counts){ 0 };
+
+		all.npages += one.npages;
+		all.nfaults += one.nfaults;
+		all.nfailures += one.nfailures;
+	}
+	return all;
 }
 
 void dirty_fork_child(void)

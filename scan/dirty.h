@@ -84,6 +84,9 @@ bool dirty_collect(const struct dirty *d, uintptr_t from, uintptr_t to, bool rea
  * ctx: any */
 void dirty_pretend_clean(bool pretended);
 
+/* Of all ways together. ctx: any */
+struct dirty_counts dirty_counts(void);
+
 /* ctx: fork child */
 void dirty_fork_child(void);
 

@@ -163,7 +163,7 @@ static size_t readable(uintptr_t block, size_t slot_bytes)
 	/* relaxed: the world is stopped. */
 	class_idx c = atomic_load_explicit(heap_granule(block), memory_order_relaxed);
 
-	return c == SIZECLASS_LARGE ? slot_bytes : slot_bytes - heap.record_bytes;
+	return c == SIZECLASS_LARGE ? slot_bytes : slot_bytes - heap.tail_bytes;
 }
 
 static void mark_root(uintptr_t from, uintptr_t to, const char *what, void *arg)

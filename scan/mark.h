@@ -23,6 +23,41 @@
 /* Mark bits for the heap as it is now, all 0. False: no memory for them. ctx: stw */
 bool mark_start(void);
 
+/* The same for a collection, which needs mode gc: marks are those of core/marks.h, and stay when
+ * marking ends. Full: all are cleared first. Sticky: all are kept; what is marked already is not read
+ * again, but by mark_dirty(). From then on the program may run, allocate and free while anything
+ * below is called, but where it says stw. ctx: any */
+bool mark_start_full(void);
+bool mark_start_sticky(void);
+
+/* The heap has grown: it ends where it does now. ctx: any */
+void mark_extend(void);
+
+/* Helpers for mark_drain() are started, as far as there are less, and sleep until they are wanted. ctx: any */
+void mark_call_helpers(unsigned nworkers);
+
+/* The world is stopped until mark_end(): the heap ends where it does, helpers are all awake, blocks are
+ * read where they stand. ctx: stw */
+void mark_stopped(void);
+
+/* mark_range() of a thread's registers or of its stack. A word that points to memory where no block
+ * is sets the mark there: the thread may be about to hand that slot out. ctx: stw */
+void mark_threads_range(uintptr_t from, uintptr_t to);
+
+/* What stands in [from, to), whole os pages of the heap, was written: the words there of marked blocks
+ * are read again. ctx: any */
+void mark_dirty(uintptr_t from, uintptr_t to);
+
+/* A thread of the program's helps mark_drain() on another one: until about `nbytes` were read, or
+ * there is nothing to take; how many were read. Signals are blocked. Never waits. ctx: alloc */
+uint64_t mark_assist(size_t nbytes);
+
+/* The marks of a collection are held against others, made from nothing: after mark_verify_begin()
+ * show all roots and drain as before; mark_verify_end() shows each block that is marked now and was not
+ * before. False: no memory. ctx: stw, after mark_stopped() */
+bool mark_verify_begin(void);
+void mark_verify_end(void (*fn)(uintptr_t block, void *arg), void *arg);
+
 /* At which multiples a pointer may stand: 8 (so at the start), 4 or 1. ctx: stw */
 void mark_set_align(unsigned nbytes);
 
@@ -77,13 +112,17 @@ void mark_decide_with(bool (*is_inside)(uintptr_t block, size_t offset));
 
 struct mark_counts {
 	uint64_t nblocks;                       /* marked */
+	uint64_t nslot_bytes;                   /* of those: their slots */
 	uint64_t nbytes;                        /* read, of blocks and ranges */
 };
 
-/* Since mark_start(). ctx: stw */
+/* Since mark_start(). ctx: any, while nobody marks */
 struct mark_counts mark_counts(void);
 
-/* The mark bits go back to the kernel. ctx: any */
+/* Helpers end; mark bits that are not of a collection go back to the kernel. ctx: any */
 void mark_end(void);
+
+/* There is one thread, and no helper: nothing is being marked. ctx: fork child */
+void mark_fork_child(void);
 
 #endif

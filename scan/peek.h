@@ -11,6 +11,10 @@ size_t peek(void *to, uintptr_t from, size_t nbytes);
 /* The same of memory that is protected against reading, by /proc/self/mem. ctx: stw */
 size_t peek_protected(void *to, uintptr_t from, size_t nbytes);
 
+/* Copies up to `nbytes`, protected or not, for a thread without thread-locals of its own; how many came
+ * before the first that is not there. ctx: any */
+size_t peek_bare(void *to, uintptr_t from, size_t nbytes);
+
 /* Calls of the kernel that are no cancellation points and keep errno. -1: refused. ctx: stw */
 int peek_open(const char *path, bool is_directory);
 long peek_read(int fd, void *to, size_t nbytes, uint64_t offset);

@@ -25,10 +25,19 @@ void roots_exclude(uintptr_t from, uintptr_t to);
 bool roots_add(const void *p, size_t nbytes);
 bool roots_remove(const void *p, size_t nbytes);
 
-/* Shows every root range: `from` is where it can be read, which may be a copy. `what` names it:
+/* Shows every root range: those of threads, and the rest. The rest may be read while the program runs:
+ * as copies then, but for the stacks of threads, as they were in the last stop. The range that `fn`
+ * sees is valid during the call. ctx: stw; stw, or any if is_running */
+void roots_visit_threads(scan_range_fn *fn, void *arg);
+bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg);
+
+/* Both. Shows every root range: `from` is where it can be read, which may be a copy. `what` names it:
  * "registers", "stack", "altstack", "epoll", "timer", "added", or as in /proc/self/maps. False: the
  * maps can't be read, and threads are all that was shown. ctx: stw */
 bool roots_visit(scan_range_fn *fn, void *arg);
+
+/* Is some of the heap protected against reading, as the list of mappings said last? ctx: any */
+bool roots_heap_is_protected(void);
 
 /* The child has one thread. ctx: fork child */
 void roots_fork_child(void);

@@ -22,9 +22,11 @@
 #include "core/sigmask.h"
 #include "scan/cuts.h"
 #include "scan/maps.h"
+#include "scan/own.h"
 #include "scan/peek.h"
 #include "scan/regs.h"
 #include "scan/regs_calls.h"
+#include "scan/workers.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -130,7 +132,8 @@ static struct task *next_task(void)
 		struct task_chunk **next = world.ntasks ? &world.chunk->next : &world.chunks;
 
 		if (!*next)
-			*next = os_map(align_up(sizeof **next, OS_PAGE_BYTES));
+			*next = own_map(align_up(sizeof **next, OS_PAGE_BYTES),
+			                "spangc threads");
 		if (!*next)
 			return NULL;
 		world.chunk = *next;
@@ -198,7 +201,7 @@ static void ask(unsigned number, void *arg)
 	(void)arg;
 	if (tid == world.self)
 		world.has_self = true;
-	if (tid == world.self || world.is_refused || world_find_task(tid))
+	if (tid == world.self || world.is_refused || workers_has(tid) || world_find_task(tid))
 		return;
 
 	struct task *t = know_task(tid);

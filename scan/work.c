@@ -6,13 +6,15 @@
  * A list's head holds a count besides the first buffer, so that an exchange fails if the list was
  * changed and changed back meanwhile. Buffers are never unmapped: a stale `next` may be read.
  *
- * The end: a worker gives up only after a look at the list that came after its last push. Who waits
- * leaves the count of the idle before he takes a buffer. So when all are idle nothing is left, and
- * nothing can come.
+ * The end, which the first worker sees: it finds the list empty, then all of the crew idle, and no
+ * news meanwhile. Who puts a buffer on the list while somebody is idle makes news before it becomes
+ * idle or goes, and who waits leaves the count of the idle before he takes one. So nothing is left, and
+ * nothing can come, but from one who takes it from the list, which is empty.
  */
 #include "scan/work.h"
 
 #include "core/os.h"
+#include "scan/own.h"
 #include "scan/regs.h"
 
 #include <limits.h>
@@ -21,7 +23,7 @@
 #include <sys/syscall.h>
 
 #define LEAST_BYTES KIB(64)
-#define SPINS 200                               /* 10 us, a fifth of what a wake-up takes */
+#define ONE_WORKER (UINT64_C(1) << 32)
 #define LEAST_SHARED 4                          /* items */
 
 _Static_assert(sizeof(struct work_buffer) == WORK_BUFFER_BYTES, "");
@@ -31,10 +33,9 @@ _Static_assert(sizeof(struct work_buffer) == WORK_BUFFER_BYTES, "");
 static void map(struct work_pool *p, size_t wanted)
 {
 	for (; wanted > p->nbytes_mapped; wanted = align_up(wanted / 2, LEAST_BYTES)) {
-		struct work_buffer *b = os_map(wanted);
+		struct work_buffer *b = own_map(wanted, "spangc work");
 
 		if (b) {
-			os_name((uintptr_t)b, wanted, "spangc work");
 			p->buffer = b;
 			p->nbytes_mapped = wanted;
 		} else if (wanted == LEAST_BYTES) {
@@ -56,7 +57,10 @@ bool work_start(struct work_pool *p, size_t most)
 	atomic_store_explicit(&p->full, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->empty, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->nused, 0, memory_order_relaxed);
-	work_begin(p);
+	atomic_store_explicit(&p->crew, 0, memory_order_relaxed);
+	atomic_store_explicit(&p->nwanted, 1, memory_order_relaxed);
+	atomic_store_explicit(&p->nspins, WORK_SPINS, memory_order_relaxed);
+	atomic_store_explicit(&p->is_asked, false, memory_order_relaxed);
 	return nbytes;
 }
 
@@ -64,26 +68,6 @@ void work_end(struct work_pool *p)
 {
 	if (p->buffer)
 		os_discard((uintptr_t)p->buffer, p->nbytes_mapped);
-}
-
-void work_begin(struct work_pool *p)
-{
-	/* relaxed, all: there is one worker. */
-	atomic_store_explicit(&p->nworkers, 1, memory_order_relaxed);
-	atomic_store_explicit(&p->nidle, 0, memory_order_relaxed);
-	atomic_store_explicit(&p->is_over, false, memory_order_relaxed);
-}
-
-void work_expect(struct work_pool *p)
-{
-	/* relaxed: the caller is not idle, so the count can't be reached before it is. */
-	atomic_fetch_add_explicit(&p->nworkers, 1, memory_order_relaxed);
-}
-
-void work_unexpect(struct work_pool *p)
-{
-	/* relaxed: as above. */
-	atomic_fetch_sub_explicit(&p->nworkers, 1, memory_order_relaxed);
 }
 
 /* --- lists --- */
@@ -99,7 +83,7 @@ static void put(struct work_pool *p, _Atomic uint64_t *list, struct work_buffer 
 		atomic_store_explicit(&b->next, (uint32_t)head, memory_order_relaxed);
 		wanted = (head >> 32) + 1;
 		wanted = wanted << 32 | number;
-		/* seq_cst: `full` against `nidle` in work_wait(). release of the items: pairs with the
+		/* seq_cst: `full` against `crew` in work_wait(). release of the items: pairs with the
 		 * acquire in get(). */
 	} while (!atomic_compare_exchange_weak_explicit(list, &head, wanted, memory_order_seq_cst,
 	                                                memory_order_relaxed));
@@ -125,7 +109,7 @@ static struct work_buffer *get(struct work_pool *p, _Atomic uint64_t *list)
 
 static bool is_empty(_Atomic uint64_t *list)
 {
-	/* seq_cst: `full` against `nidle`, see work_wait(). */
+	/* seq_cst: `full` against `crew`, see work_wait(). */
 	return !(uint32_t)atomic_load_explicit(list, memory_order_seq_cst);
 }
 
@@ -156,15 +140,6 @@ bool work_join(struct work *w, struct work_pool *p)
 	return w->other;
 }
 
-void work_leave(struct work *w)
-{
-	if (w->top)
-		put(w->pool, &w->pool->empty, w->top);
-	if (w->other)
-		put(w->pool, &w->pool->empty, w->other);
-	w->top = w->other = NULL;
-}
-
 static void swap(struct work *w)
 {
 	struct work_buffer *b = w->top;
@@ -173,16 +148,35 @@ static void swap(struct work *w)
 	w->other = b;
 }
 
+static void wake(struct work_pool *p, int n)
+{
+	/* release: who sees the news sees what came before. Pairs with the acquire in work_wait(). */
+	atomic_fetch_add_explicit(&p->news, 1, memory_order_release);
+	regs_syscall(SYS_futex, (long)&p->news, FUTEX_WAKE_PRIVATE, n, 0);
+}
+
 /* Those that spin see it; one that sleeps is woken. */
 static void give(struct work_pool *p, struct work_buffer *b)
 {
 	put(p, &p->full, b);
-	/* seq_cst: `full` and `nidle`. Either the idle one sees the buffer, or we see it. */
-	if (!atomic_load_explicit(&p->nidle, memory_order_seq_cst))
-		return;
-	/* release: who sees the news sees the list. Pairs with the acquire in work_wait(). */
-	atomic_fetch_add_explicit(&p->news, 1, memory_order_release);
-	regs_syscall(SYS_futex, (long)&p->news, FUTEX_WAKE_PRIVATE, 1, 0);
+	/* seq_cst: `full` and `crew`. Either the idle one sees the buffer, or we see it. */
+	if ((uint32_t)atomic_load_explicit(&p->crew, memory_order_seq_cst))
+		wake(p, 1);
+}
+
+static void drop(struct work_pool *p, struct work_buffer *b)
+{
+	if (b && b->n)
+		give(p, b);
+	else if (b)
+		put(p, &p->empty, b);
+}
+
+void work_leave(struct work *w)
+{
+	drop(w->pool, w->top);
+	drop(w->pool, w->other);
+	w->top = w->other = NULL;
 }
 
 bool work_make_room(struct work *w)
@@ -237,6 +231,9 @@ void work_hand_over(struct work *w)
 
 	if (!is_empty(&p->full))
 		return;                         /* there is something already */
+	/* relaxed: a hint. Only if it must: others read the line. */
+	if (atomic_load_explicit(&p->is_asked, memory_order_relaxed))
+		atomic_store_explicit(&p->is_asked, false, memory_order_relaxed);
 	if (w->other->n) {
 		b = get_empty(p);
 		if (!b)
@@ -250,56 +247,111 @@ void work_hand_over(struct work *w)
 	}
 }
 
-static void wake_all(struct work_pool *p)
+static bool are_all_idle(uint64_t crew)
 {
-	/* release: with it `is_over`. Pairs with the acquire in work_wait(). */
-	atomic_fetch_add_explicit(&p->news, 1, memory_order_release);
-	regs_syscall(SYS_futex, (long)&p->news, FUTEX_WAKE_PRIVATE, INT_MAX, 0);
+	return crew >> 32 == (uint32_t)crew;
 }
 
-/* True: this was the last one to be idle. */
-static bool become_idle(struct work_pool *p)
+/* The first one may sleep, and all be done. */
+static void tell_if_all_idle(struct work_pool *p, uint64_t crew)
 {
-	/* seq_cst: `nidle` and `full`, see give(). */
-	uint32_t n = atomic_fetch_add_explicit(&p->nidle, 1, memory_order_seq_cst) + 1;
-
-	/* relaxed: it grows only while somebody has work, who is not idle. */
-	return n == atomic_load_explicit(&p->nworkers, memory_order_relaxed);
+	if (are_all_idle(crew) && crew)
+		wake(p, INT_MAX);
 }
 
-/* Something was there: out of the count, then take it. */
-static bool stop_idling(struct work *w)
+void work_enter(struct work_pool *p)
+{
+	/* seq_cst: before a buffer is taken, see work_wait(). */
+	atomic_fetch_add_explicit(&p->crew, ONE_WORKER, memory_order_seq_cst);
+}
+
+void work_exit(struct work_pool *p)
+{
+	/* seq_cst: after what was left to the others. */
+	tell_if_all_idle(p, atomic_fetch_sub_explicit(&p->crew, ONE_WORKER, memory_order_seq_cst)
+	                    - ONE_WORKER);
+}
+
+/* seq_cst: `crew` and `full`, see give(). */
+static void become_idle(struct work_pool *p, uint32_t number)
+{
+	uint64_t crew = atomic_fetch_add_explicit(&p->crew, 1, memory_order_seq_cst) + 1;
+
+	if (number)
+		tell_if_all_idle(p, crew);
+}
+
+static void stop_idling(struct work_pool *p)
 {
 	/* seq_cst: as in become_idle(). */
-	atomic_fetch_sub_explicit(&w->pool->nidle, 1, memory_order_seq_cst);
-	return work_take(w);
+	atomic_fetch_sub_explicit(&p->crew, 1, memory_order_seq_cst);
 }
 
-bool work_wait(struct work *w)
+/* Of one who waits, and saw `news` and then nothing in the list. */
+static bool is_over(struct work_pool *p, uint32_t number, uint32_t news)
+{
+	/* relaxed: who wants fewer wakes us. */
+	if (number)
+		return number >= atomic_load_explicit(&p->nwanted, memory_order_relaxed);
+	/* seq_cst: see give(). acquire: the news came before. */
+	return are_all_idle(atomic_load_explicit(&p->crew, memory_order_seq_cst))
+	       && atomic_load_explicit(&p->news, memory_order_acquire) == news;
+}
+
+bool work_wait(struct work *w, uint32_t number)
 {
 	struct work_pool *p = w->pool;
-	bool is_last = become_idle(p);
+	/* relaxed: a hint. */
+	uint32_t nspins = atomic_load_explicit(&p->nspins, memory_order_relaxed);
 
-	for (unsigned spins = 0;; spins++) {
-		/* acquire: pairs with the release in give() and wake_all(). */
+	become_idle(p, number);
+	for (uint32_t spins = 0;; spins++) {
+		/* acquire: pairs with the release in wake(). */
 		uint32_t news = atomic_load_explicit(&p->news, memory_order_acquire);
 
-		if (is_last) {
-			/* relaxed: ordered by `news`. */
-			atomic_store_explicit(&p->is_over, true, memory_order_relaxed);
-			wake_all(p);
-		}
-		/* relaxed: as above. */
-		if (is_last || atomic_load_explicit(&p->is_over, memory_order_relaxed))
-			return false;
 		if (!is_empty(&p->full)) {
-			if (stop_idling(w))
+			stop_idling(p);
+			if (work_take(w))
 				return true;
-			is_last = become_idle(p);
-		} else if (spins < SPINS) {
+			become_idle(p, number);
+		} else if (is_over(p, number, news)) {
+			stop_idling(p);
+			return false;
+		} else if (spins < nspins) {
 			cpu_relax();
 		} else {
 			regs_syscall(SYS_futex, (long)&p->news, FUTEX_WAIT_PRIVATE, news, 0);
 		}
 	}
+}
+
+void work_want(struct work_pool *p, uint32_t nworkers, uint32_t nspins)
+{
+	/* relaxed: a hint. */
+	atomic_store_explicit(&p->nspins, nspins, memory_order_relaxed);
+	/* release: what the helpers shall see. Pairs with the acquire in work_await(). */
+	atomic_store_explicit(&p->nwanted, nworkers, memory_order_release);
+	regs_syscall(SYS_futex, (long)&p->nwanted, FUTEX_WAKE_PRIVATE, INT_MAX, 0);
+	wake(p, INT_MAX);
+}
+
+bool work_await(struct work_pool *p, uint32_t number)
+{
+	for (;;) {
+		/* acquire: pairs with the release in work_want(). */
+		uint32_t n = atomic_load_explicit(&p->nwanted, memory_order_acquire);
+
+		if (n == 0 || n > number)
+			return n;
+		regs_syscall(SYS_futex, (long)&p->nwanted, FUTEX_WAIT_PRIVATE, n, 0);
+	}
+}
+
+bool work_ask(struct work_pool *p)
+{
+	if (!is_empty(&p->full))
+		return true;
+	/* relaxed: a hint. */
+	atomic_store_explicit(&p->is_asked, true, memory_order_relaxed);
+	return false;
 }

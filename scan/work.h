@@ -2,8 +2,8 @@
  *
  * Each worker has two buffers, as in Go: it pushes to and pops from one, and the other, full or
  * empty, saves it from going to the shared lists at every turn. A stack: what was found last is
- * read first. A worker that has nothing waits until another hands something over, or all wait: then
- * the work is done.
+ * read first. A worker that has nothing waits until another hands something over. When all that there
+ * are wait, the work is done. Workers may come and go: who goes leaves what he has to the others.
  *
  * The memory is one mapping, asked for before the work begins: afterwards no call of the kernel but
  * futex(2) is made. The lists are stacks without locks.
@@ -40,10 +40,11 @@ struct work_pool {
 	_Alignas(CACHE_LINE) _Atomic uint64_t full;
 	_Alignas(CACHE_LINE) _Atomic uint64_t empty;
 	_Atomic uint32_t nused;                 /* buffers that were ever taken */
-	_Alignas(CACHE_LINE) _Atomic uint32_t nworkers;
-	_Atomic uint32_t nidle;
+	_Alignas(CACHE_LINE) _Atomic uint64_t crew;     /* workers; in the lower half, idle ones */
 	_Atomic uint32_t news;                  /* a futex: changes when the idle should look */
-	_Atomic bool is_over;
+	_Atomic uint32_t nwanted;               /* a futex: helpers from this number on sleep; 0: they end */
+	_Atomic uint32_t nspins;                /* of the idle, before they sleep */
+	_Atomic bool is_asked;                  /* somebody came for work, and there was none */
 };
 
 /* One worker's. */
@@ -53,30 +54,41 @@ struct work {
 };
 
 /* Memory for up to `most` bytes of buffers, or for less where the kernel refuses. False: none.
- * ctx: stw */
+ * ctx: any */
 bool work_start(struct work_pool *p, size_t most);
 
 /* The memory goes back: addresses of blocks must not lie about. ctx: any */
 void work_end(struct work_pool *p);
 
-/* Two buffers for a worker; false: no memory. Later they are given back, empty. ctx: stw */
+/* Two buffers for a worker; false: no memory. Later they are given back, and what is in them is there
+ * for the others. ctx: any */
 bool work_join(struct work *w, struct work_pool *p);
 void work_leave(struct work *w);
 
-/* How many workers there will be: one more, one less. The caller is one of them and has work.
- * Before the first, `begin`. ctx: stw */
-void work_begin(struct work_pool *p);
-void work_expect(struct work_pool *p);
-void work_unexpect(struct work_pool *p);
+/* From now on the caller is one of the crew, who has work or takes some; no longer. ctx: any */
+void work_enter(struct work_pool *p);
+void work_exit(struct work_pool *p);
 
-/* Room on top; something on top. False: no memory; nothing there. ctx: stw */
+/* So many workers are wanted from now on, the first, number 0, included; 0: the others end. Those that
+ * wait spin so long before they sleep. ctx: any */
+#define WORK_SPINS 200                          /* 10 us, a fifth of what a wake-up takes */
+void work_want(struct work_pool *p, uint32_t nworkers, uint32_t nspins);
+
+/* A helper waits until it is wanted. False: it shall end. ctx: a thread of workers.h */
+bool work_await(struct work_pool *p, uint32_t number);
+
+/* Is there something to take? If not, who has something will hand over some. ctx: any */
+bool work_ask(struct work_pool *p);
+
+/* Room on top; something on top. False: no memory; nothing there. ctx: any */
 SLOW bool work_make_room(struct work *w);
 SLOW bool work_take(struct work *w);
 
-/* The worker has nothing left, and waits until there is something. False: nobody has. ctx: stw */
-bool work_wait(struct work *w);
+/* The worker has nothing left, and waits until there is something. False, to the first: nobody has;
+ * to others: they are not wanted any more. ctx: any */
+bool work_wait(struct work *w, uint32_t number);
 
-/* Part of what the worker has is for those that wait. ctx: stw */
+/* Part of what the worker has is for those that wait. ctx: any */
 SLOW void work_hand_over(struct work *w);
 
 HOT work_item work_item_of(uintptr_t from, size_t nwords)
@@ -94,7 +106,7 @@ HOT size_t work_nwords(work_item item)
 	return item >> WORK_ADDRESS_BITS;
 }
 
-/* False: no memory. ctx: stw */
+/* False: no memory. ctx: any */
 HOT bool work_push(struct work *w, work_item item)
 {
 	if (unlikely(w->top->n == WORK_ITEMS) && !work_make_room(w))
@@ -103,7 +115,7 @@ HOT bool work_push(struct work *w, work_item item)
 	return true;
 }
 
-/* False: this worker has nothing, nor do the lists. ctx: stw */
+/* False: this worker has nothing, nor do the lists. ctx: any */
 HOT bool work_pop(struct work *w, work_item *item)
 {
 	if (unlikely(!w->top->n) && !work_take(w))
@@ -112,11 +124,14 @@ HOT bool work_pop(struct work *w, work_item *item)
 	return true;
 }
 
-/* Now and then: does somebody wait? ctx: stw */
+/* Now and then: does somebody wait? ctx: any */
 HOT void work_share(struct work *w)
 {
-	/* relaxed: who is not seen is seen the next time. */
-	if (unlikely(atomic_load_explicit(&w->pool->nidle, memory_order_relaxed)))
+	struct work_pool *p = w->pool;
+
+	/* relaxed, both: who is not seen is seen the next time. */
+	if (unlikely((uint32_t)atomic_load_explicit(&p->crew, memory_order_relaxed)
+	             | atomic_load_explicit(&p->is_asked, memory_order_relaxed)))
 		work_hand_over(w);
 }
 

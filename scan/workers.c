@@ -8,6 +8,7 @@
 
 #include "core/knobs.h"
 #include "core/os.h"
+#include "scan/own.h"
 #include "scan/regs.h"
 #include "scan/regs_calls.h"
 
@@ -15,9 +16,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #define STACK_BYTES KIB(64)
 #define ALONE_MAX 8
+#define END_TRIES 1000
 #define CPU_MASK_BYTES 1024                     /* 8,192 processors */
 
 static struct {
@@ -35,7 +38,7 @@ void workers_pretend(bool (*start)(unsigned number, void (*fn)(unsigned number))
 	workers.wait = wait;
 }
 
-static unsigned nprocessors(void)
+unsigned workers_processors(void)
 {
 	uint64_t mask[CPU_MASK_BYTES / sizeof(uint64_t)] = { 0 };
 	unsigned n = 0;
@@ -48,7 +51,7 @@ static unsigned nprocessors(void)
 
 unsigned workers_wanted(enum workers_use use)
 {
-	unsigned n = knobs.gc_workers ? (unsigned)knobs.gc_workers : nprocessors();
+	unsigned n = knobs.gc_workers ? (unsigned)knobs.gc_workers : workers_processors();
 
 	if (!knobs.gc_workers && use == WORKERS_BESIDE)
 		n = n / 4 ? n / 4 : 1;
@@ -101,13 +104,41 @@ bool workers_start(unsigned number, void (*fn)(unsigned number))
 	if (workers.start)
 		return workers.start(number, fn);
 	if (!workers.stacks) {
-		workers.stacks = os_map(WORKERS_MAX * STACK_BYTES);
+		workers.stacks = own_map(WORKERS_MAX * STACK_BYTES, "spangc workers");
 		if (!workers.stacks)
 			return false;
-		os_name((uintptr_t)workers.stacks, WORKERS_MAX * STACK_BYTES, "spangc workers");
 	}
 	workers.fn[number] = fn;
 	return start(number);
+}
+
+bool workers_has(int tid)
+{
+	for (unsigned i = 1; i < WORKERS_MAX; i++) {
+		/* relaxed: the kernel keeps it for the time that the thread is there, and longer than
+		 * workers_wait() lets others believe. */
+		if (atomic_load_explicit(&workers.tid[i], memory_order_relaxed) == (uint32_t)tid)
+			return true;
+	}
+	return false;
+}
+
+void workers_fork_child(void)
+{
+	/* relaxed: there is one thread. */
+	for (unsigned i = 1; i < WORKERS_MAX; i++)
+		atomic_store_explicit(&workers.tid[i], 0, memory_order_relaxed);
+}
+
+/* The word is cleared a moment before the thread is gone from /proc, where a stop would wait for its
+ * answer. A number that is used again at once is not waited for for ever. */
+static void await_end(uint32_t tid)
+{
+	for (unsigned tries = END_TRIES; tries; tries--) {
+		if (regs_syscall(SYS_tgkill, getpid(), tid, 0, 0))
+			return;
+		regs_syscall(SYS_sched_yield, 0, 0, 0, 0);
+	}
 }
 
 void workers_wait(void)
@@ -117,11 +148,15 @@ void workers_wait(void)
 		return;
 	}
 	for (unsigned i = 1; i < WORKERS_MAX; i++) {
-		uint32_t tid;
+		uint32_t tid, last = 0;
 
 		/* acquire: the kernel clears it after all that the thread did. */
-		while ((tid = atomic_load_explicit(&workers.tid[i], memory_order_acquire)))
+		while ((tid = atomic_load_explicit(&workers.tid[i], memory_order_acquire))) {
 			regs_syscall(SYS_futex, (long)&workers.tid[i], FUTEX_WAIT, tid, 0);
+			last = tid;
+		}
+		if (last)
+			await_end(last);
 	}
 }
 

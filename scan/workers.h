@@ -17,6 +17,9 @@ enum workers_use {
 	WORKERS_ALONE,                          /* it stands still, or ends: all, at most 8 */
 };
 
+/* That the calling thread may use. ctx: any, signal */
+unsigned workers_processors(void);
+
 /* How many workers there should be, the caller included: as SPANGC_GC_WORKERS says; auto goes by
  * the processors that the calling thread may use. ctx: any, signal */
 unsigned workers_wanted(enum workers_use use);
@@ -27,6 +30,12 @@ bool workers_start(unsigned number, void (*fn)(unsigned number));
 
 /* Waits until all have ended. ctx: stw */
 void workers_wait(void);
+
+/* Is it one of them, running or about to end? Nobody stops such a thread. ctx: any */
+bool workers_has(int tid);
+
+/* They are not in this process. ctx: fork child */
+void workers_fork_child(void);
 
 /* Gives the memory of their stacks back: addresses of blocks must not lie about. ctx: stw */
 void workers_drop(void);

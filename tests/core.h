@@ -39,6 +39,14 @@ static inline void core_start(void)
 	cache_init();
 }
 
+/* Mode gc, whose cycles are the test's own. */
+static inline void core_start_gc(void)
+{
+	knobs.mode = KNOB_MODE_GC;
+	knobs.stacks = KNOB_OFF;
+	core_start();
+}
+
 /* The blocks that SPANGC_MIN_ALIGN=8 is about. */
 static inline void core_start_min8(void)
 {

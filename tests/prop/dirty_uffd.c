@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 
 #define MAX_PAGES (MIB(48) / OS_PAGE_BYTES)
-#define ROUNDS 60
+#define ROUNDS 30
 #define STEPS 200                               /* of a round */
 
 enum state { CLEAN, WRITTEN, ANY };             /* ANY: it may be shown or not */

@@ -1,0 +1,86 @@
+/* marks.h: which blocks the collector reached: a bit for each granule of the heap; only in mode gc.
+ *
+ * The marker sets the bit of a block's first granule, a cycle begins by clearing all, and the sweep
+ * frees what is allocated and has no mark (sweep.h). From the first marking to the end of the sweep
+ * every new block is born marked: is_black says so.
+ *
+ * The order that makes it safe while the program runs (sweep.c says why):
+ *     malloc   takes a slot, whose address stays in a register or on the stack; looks at is_black,
+ *              and sets the mark; writes the granule
+ *     free     clears the granule; clears the mark; the slot goes into a magazine
+ * A mark where no block is, from a register or because the block was freed meanwhile, goes with the
+ * sweep: after it a mark says that a block starts there.
+ */
+#ifndef CORE_MARKS_H
+#define CORE_MARKS_H
+
+#include "core/base.h"
+#include "core/heap.h"
+
+#define MARKS_GRANULE_SHIFT 4                   /* mode gc has no other */
+
+struct marks {
+	/* Constant after heap_init(); NULL: not in mode gc. Covers the heap before heap.nbytes says so. */
+	_Atomic uint64_t *bits;
+	/* Written by the collector, with no lock; read by whoever allocates or frees. */
+	_Atomic bool is_black;
+	_Atomic bool is_sweeping;               /* free() leaves marks alone */
+};
+
+extern struct marks marks;
+
+/* Is this mode gc? ctx: any, after heap_init() */
+HOT bool marks_are_on(void)
+{
+	return marks.bits;
+}
+
+HOT size_t marks_granule(uintptr_t p)
+{
+	return (p - heap.base) >> MARKS_GRANULE_SHIFT;
+}
+
+HOT bool marks_is_set(uintptr_t p)
+{
+	size_t g = marks_granule(p);
+
+	/* relaxed: who must see more orders it himself. */
+	return atomic_load_explicit(&marks.bits[g / 64], memory_order_relaxed) >> (g % 64) & 1;
+}
+
+HOT void marks_set(uintptr_t p)
+{
+	size_t g = marks_granule(p);
+
+	/* relaxed: comes before the granule's release, in cache_hand_out() and the like. */
+	atomic_fetch_or_explicit(&marks.bits[g / 64], UINT64_C(1) << (g % 64), memory_order_relaxed);
+}
+
+/* A slot that was taken becomes a block: before its granule is set, with p in a register (as
+ * cache_hand_out() has it), where the stop that comes before a sweep finds it. ctx: alloc */
+HOT void marks_born(const void *p)
+{
+	/* relaxed: who reads it late was stopped with the address in hand. */
+	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
+		marks_set((uintptr_t)p);
+}
+
+/* A block becomes a slot: after its granule is 0. The write waits for the line: only if it must.
+ * During a sweep the mark stays: a block that is freed and made again meanwhile never looks
+ * unreached. ctx: alloc, mode gc */
+HOT void marks_died(const void *p)
+{
+	size_t g = marks_granule((uintptr_t)p);
+
+	/* relaxed, both: the slot is the caller's alone; the sweep asks the granule again. */
+	if (unlikely(marks_is_set((uintptr_t)p))
+	    && !atomic_load_explicit(&marks.is_sweeping, memory_order_relaxed))
+		atomic_fetch_and_explicit(&marks.bits[g / 64], ~(UINT64_C(1) << (g % 64)),
+		                          memory_order_release);
+}
+
+/* No block of the first `heap_bytes` has a mark, but for those that are born or marked meanwhile.
+ * ctx: any */
+void marks_clear(size_t heap_bytes);
+
+#endif
