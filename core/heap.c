@@ -69,6 +69,7 @@ static bool reserve_tables(size_t heap_bytes)
 	meta_table_init(&heap.mark_table, &space, mark_bytes);
 	heap.granules = (void *)heap.granule_table.region.base;
 	marks.bits = has_marks ? (void *)heap.mark_table.region.base : NULL;
+	marks.clears = has_marks && knobs.verify;
 	return true;
 }
 

@@ -104,6 +104,8 @@ static void *hand_out(struct span *s)
 
 	__asm__ volatile("" : "+r"(p));
 	budget_take(large_usable(s));
+	if (unlikely(marks.clears))
+		marks_clear_slot((void *)p, large_usable(s));
 	marks_born((void *)p);
 	/* release: pairs with the acquire in sweep.c: first the mark. */
 	atomic_store_explicit(heap_granule(p), SIZECLASS_LARGE, memory_order_release);
@@ -214,6 +216,8 @@ static bool grow_in_place(struct span *s, page_idx npages)
 	if (!heap_take_pages_at(end, npages - s->npages, &run))
 		return false;
 	heap_map_span(run.first, run.npages, s);
+	if (unlikely(marks.clears))
+		marks_clear_slot((void *)heap_address(end), (size_t)run.npages << PAGE_SHIFT);
 	budget_take((size_t)run.npages << PAGE_SHIFT);
 	s->npages = npages;
 	return true;
@@ -264,16 +268,17 @@ static void *transfer(struct span *from, struct span *to)
 }
 
 /* The same in mode gc. A collector that stops this thread finds the contents, by the addresses that it
- * has in hand, in one of both. */
+ * has in hand, in one of both. The new block is one before it is written to: the collector reads of a
+ * block that is born marked only what was written after that. */
 static void *replace(uintptr_t p, struct span *to)
 {
 	struct span *from = heap_span(p);
 
 	__asm__ volatile("" : "+r"(p));
-	memcpy((void *)to->base, (void *)p, large_usable(from));
 
 	void *made = hand_out(to);
 
+	memcpy(made, (void *)p, large_usable(from));
 	__asm__ volatile("" : : "r"(p));
 	if (!heap.ignores_free) {
 		cache_bury_block((void *)p, SIZECLASS_LARGE);

@@ -4,7 +4,14 @@
  */
 #include "core/marks.h"
 
+#include <string.h>
+
 struct marks marks;
+
+SLOW void marks_clear_slot(void *p, size_t nbytes)
+{
+	memset(p, 0, nbytes);
+}
 
 /* Words that are 0 stay unwritten: memory behind them need not exist. */
 void marks_clear(size_t heap_bytes)

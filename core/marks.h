@@ -22,6 +22,7 @@
 struct marks {
 	/* Constant after heap_init(); NULL: not in mode gc. Covers the heap before heap.nbytes says so. */
 	_Atomic uint64_t *bits;
+	bool clears;                            /* SPANGC_VERIFY: see marks_clear_slot() */
 	/* Written by the collector, with no lock; read by whoever allocates or frees. */
 	_Atomic bool is_black;
 	_Atomic bool is_sweeping;               /* free() leaves marks alone */
@@ -78,6 +79,11 @@ HOT void marks_died(const void *p)
 		atomic_fetch_and_explicit(&marks.bits[g / 64], ~(UINT64_C(1) << (g % 64)),
 		                          memory_order_release);
 }
+
+/* For SPANGC_VERIFY: what the slot's former owner left there is gone. A block that is born marked is
+ * read only where it is written to, and a second marking, which reads all of it, would find what
+ * only leftovers lead to. ctx: alloc, before marks_born() */
+SLOW void marks_clear_slot(void *p, size_t nbytes);
 
 /* No block of the first `heap_bytes` has a mark, but for those that are born or marked meanwhile.
  * ctx: any */
