@@ -222,7 +222,7 @@ static bool grow_in_place(struct span *s, page_idx npages)
 static bool may_move(size_t nbytes)
 {
 	/* relaxed: as in count_moved(). */
-	return nbytes >= MOVE_MIN_BYTES && !marks_are_on()
+	return nbytes >= MOVE_MIN_BYTES
 	       && atomic_load_explicit(&nmoved, memory_order_relaxed) < MOVED_MAX;
 }
 
@@ -276,7 +276,7 @@ static void *replace(uintptr_t p, struct span *to)
 
 	__asm__ volatile("" : : "r"(p));
 	if (!heap.ignores_free) {
-		cache_bury((void *)p, SIZECLASS_LARGE);
+		cache_bury_block((void *)p, SIZECLASS_LARGE);
 		drop(from, PAGES_DIRTY);
 	}
 	return made;

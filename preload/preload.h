@@ -8,6 +8,8 @@
 #include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
+/* Where a function lies decides up to 1.2 ns of 5 for a pair of malloc and free. */
+#define EXPORT_HOT EXPORT __attribute__((aligned(CACHE_LINE)))
 
 #define SPANGC_API EXPORT
 #include "preload/spangc.h"

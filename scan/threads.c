@@ -22,6 +22,7 @@
 #include "core/sigmask.h"
 #include "scan/cuts.h"
 #include "scan/maps.h"
+#include "scan/own.h"
 #include "scan/peek.h"
 #include "scan/regs.h"
 #include "scan/workers.h"
@@ -126,7 +127,8 @@ static struct task *next_task(void)
 		struct task_chunk **next = world.ntasks ? &world.chunk->next : &world.chunks;
 
 		if (!*next)
-			*next = os_map(align_up(sizeof **next, OS_PAGE_BYTES));
+			*next = own_map(align_up(sizeof **next, OS_PAGE_BYTES),
+			                "spangc threads");
 		if (!*next)
 			return NULL;
 		world.chunk = *next;

@@ -8,6 +8,7 @@
 
 #include "core/knobs.h"
 #include "core/os.h"
+#include "scan/own.h"
 #include "scan/regs.h"
 
 #include <errno.h>
@@ -105,10 +106,9 @@ bool workers_start(unsigned number, void (*fn)(unsigned number))
 	if (workers.start)
 		return workers.start(number, fn);
 	if (!workers.stacks) {
-		workers.stacks = os_map(WORKERS_MAX * STACK_BYTES);
+		workers.stacks = own_map(WORKERS_MAX * STACK_BYTES, "spangc workers");
 		if (!workers.stacks)
 			return false;
-		os_name((uintptr_t)workers.stacks, WORKERS_MAX * STACK_BYTES, "spangc workers");
 	}
 	workers.fn[number] = fn;
 	return start(number);
