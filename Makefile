@@ -16,7 +16,7 @@ VARIANT  ?= release
 B        := build/$(VARIANT)
 ARCH     := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 SRC      := $(wildcard core/*.c preload/*.c) \
-            $(filter-out scan/regs_%.c,$(wildcard scan/*.c)) $(wildcard scan/regs_$(ARCH).c)
+            $(filter-out scan/regs_%.c,$(wildcard scan/*.c)) $(wildcard scan/regs_$(ARCH)*.c)
 OBJ      := $(SRC:%.c=$(B)/%.o)
 CORE_OBJ := $(filter-out $(B)/preload/%,$(OBJ))
 LIB      := $(B)/libspangc.so

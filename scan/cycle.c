@@ -320,25 +320,35 @@ static const char *collect_stopped(void)
 	return why;
 }
 
-/* Dirty pages, in a stop if it has to be one, which everybody must have obeyed. */
-static bool arm(const struct dirty *d)
-{
-	struct stop s;
-	bool is_armed;
-
-	if (!d->arms_stopped)
-		return d->arm(heap.base, heap_end());
-	if (!begin_stop(&s))
-		return false;
-	is_armed = !scan_stop_info().nmissed && d->arm(heap.base, heap_end());
-	cycle.now.arm_stop_ns = end_stop(&s);
-	return is_armed;
-}
-
 static void disarm(const struct dirty *d)
 {
 	if (d->disarm)
 		d->disarm();
+}
+
+/* Dirty pages, in a stop if it has to be one, which everybody must have obeyed: else it is left. */
+static bool arm(const struct dirty *d)
+{
+	bool has_failed;
+	struct stop s;
+
+	if (!d->arms_stopped) {
+		has_failed = !d->arm(heap.base, heap_end());
+	} else {
+		if (!begin_stop(&s))
+			return false;
+		if (scan_stop_info().nmissed) {
+			cycle.now.arm_stop_ns = end_stop(&s);
+			return false;
+		}
+		has_failed = !d->arm(heap.base, heap_end());
+		cycle.now.arm_stop_ns = end_stop(&s);
+	}
+	if (has_failed) {
+		disarm(d);
+		dirty_failed(d);
+	}
+	return !has_failed;
 }
 
 static bool stop_first(void)
@@ -409,8 +419,6 @@ static const char *collect_tracked(const struct dirty *d, enum cycle_kind kind, 
 	const char *why;
 
 	if (kind == CYCLE_FULL && !arm(d)) {
-		disarm(d);
-		dirty_failed(d);
 		cycle.now.dirty = "stw";
 		return collect_stopped();
 	}
