@@ -197,12 +197,19 @@ void *cache_alloc_slow(struct magazines *m, size_t nbytes, const void *caller)
 		return NULL;
 	if (heap_has_records())
 		return NULL;                    /* the caller's: it knows who asks */
+	if (heap_has_hot_path())
+		return alloc_in_hand(m, sizeclass_of(nbytes), caller);
 	nbytes += heap.tail_bytes;
 	if (unlikely(nbytes > SIZECLASS_MAX))
 		return large_alloc(nbytes, 1);
-	if (!heap_has_hot_path())
-		m = cache_enter(hand());
-	return alloc_in_hand(m, sizeclass_of_in(heap.classes, nbytes), caller);
+
+	class_idx c = sizeclass_of_in(heap.classes, nbytes);
+	void *p = cache_take_slot(c);
+
+	if (unlikely(!p))
+		return alloc_in_hand(cache_enter(hand()), c, caller);
+	cache_hand_out(p, c);
+	return p;
 }
 
 /* Frees the slot p with the magazines `m` of this mode in hand; its granule is clear. */
@@ -229,31 +236,22 @@ static void free_in_hand(struct magazines *m, class_idx c, void *p, const void *
 	finish(k, caller);
 }
 
-bool cache_bury_once(void *p, class_idx c)
+/* Of a block that a sweep is looking at block_find() says when that is over. */
+bool cache_bury_block(void *p, class_idx c)
 {
 	struct block b;
 
 	do {
-		class_idx was = c;
-
-		/* relaxed, both: only the value counts. */
-		if (atomic_compare_exchange_strong_explicit(heap_granule((uintptr_t)p), &was,
-		                                            SIZECLASS_NONE, memory_order_relaxed,
-		                                            memory_order_relaxed)) {
-			marks_died(p);
+		/* A large one by an exchange: no flush will find a second free of it. */
+		if (c == SIZECLASS_LARGE ? cache_bury_once(p, c) : cache_bury(p, c))
 			return true;
-		}
 	} while (block_find(p, &b) && b.class == c);
 	return false;
 }
 
-/* No flush will find a second free of it. */
-static COLD void free_large(void *p, const char *call, const void *caller)
+/* Its granule is clear. */
+static COLD void free_large(void *p, const void *caller)
 {
-	if (!cache_bury_once(p, SIZECLASS_LARGE)) {
-		block_report(p, call);
-		return;
-	}
 	/* First, because starting a helper allocates: not from the memory freed here, or a second
 	 * free of it would find a block there. */
 	helper_expect(large_usable(heap_span((uintptr_t)p)));
@@ -264,12 +262,12 @@ static COLD void free_large(void *p, const char *call, const void *caller)
 
 void cache_free_block(void *p, class_idx c, const char *call, const void *caller)
 {
-	if (c == SIZECLASS_LARGE)
-		free_large(p, call, caller);
-	else if (cache_bury(p, c))
-		free_in_hand(cache_enter(hand()), c, p, caller);
-	else
+	if (!cache_bury_block(p, c))
 		block_report(p, call);
+	else if (c == SIZECLASS_LARGE)
+		free_large(p, caller);
+	else
+		free_in_hand(cache_enter(hand()), c, p, caller);
 }
 
 void cache_free_slow(struct magazines *m, class_idx c, void *p, const void *caller)
@@ -287,9 +285,7 @@ static bool free_slot(void *p)
 {
 	uintptr_t at = (uintptr_t)p;
 
-	/* relaxed: see record_mark_reported(). */
-	if (!heap_contains(at) || (at - heap.base) << (64 - heap.granule_shift)
-	    || unlikely(atomic_load_explicit(&record_has_reported, memory_order_relaxed)))
+	if (!heap_contains(at) || (at - heap.base) << (64 - heap.granule_shift))
 		return false;
 
 	/* relaxed: see cache_find(). */

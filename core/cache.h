@@ -99,7 +99,7 @@ SLOW void cache_free_slow(struct magazines *m, class_idx c, void *p, const void 
 
 /* free() of an address that is NULL, or not of an allocated block, or in a mode without hot path.
  * ctx: alloc */
-COLD void cache_free_odd(void *p, const void *caller);
+SLOW void cache_free_odd(void *p, const void *caller);
 
 /* Allocates a block of class c, which is that of nbytes; what `slow` returns if the magazine is
  * empty: cache_alloc_slow() or a function around it, called last, so that nothing is saved for
@@ -184,10 +184,6 @@ HOT void cache_free(void *p)
 	cache_leave(&cache_tls.mags, m);
 }
 
-/* cache_bury() while somebody may be doing the same, or the collector claims the block: only one of
- * them gets it. ctx: alloc */
-SLOW bool cache_bury_once(void *p, class_idx c);
-
 /* Where the hot path is off: a slot of class c off the magazine, of which nobody knows that it is
  * allocated until cache_hand_out(). NULL: cache_alloc_class() will do. ctx: alloc. No lock, no call */
 HOT void *cache_take_slot(class_idx c)
@@ -212,19 +208,36 @@ HOT void cache_hand_out(void *p, class_idx c)
 	atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_release);
 }
 
-/* The opposite: the block at p is none from now on. False: it was none. ctx: alloc */
+/* The opposite: the block of class c at p is none from now on. False: somebody else did the same, or
+ * a sweep is looking at it. ctx: alloc */
+HOT bool cache_bury_once(void *p, class_idx c)
+{
+	class_idx was = c;
+
+	/* relaxed, both: only the value counts. */
+	if (!atomic_compare_exchange_strong_explicit(heap_granule((uintptr_t)p), &was, SIZECLASS_NONE,
+	                                             memory_order_relaxed, memory_order_relaxed))
+		return false;
+	if (marks_are_on())
+		marks_died(p);
+	return true;
+}
+
+/* The same for who is alone with the block, but for a sweep. */
 HOT bool cache_bury(void *p, class_idx c)
 {
-	_Atomic uint8_t *granule = heap_granule((uintptr_t)p);
-
 	/* relaxed: who reads it late was stopped with the address in hand: the block is marked. */
 	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
 		return cache_bury_once(p, c);
 	/* relaxed: see cache_find(). */
-	atomic_store_explicit(granule, SIZECLASS_NONE, memory_order_relaxed);
-	marks_died(p);
+	atomic_store_explicit(heap_granule((uintptr_t)p), SIZECLASS_NONE, memory_order_relaxed);
+	if (marks_are_on())
+		marks_died(p);
 	return true;
 }
+
+/* cache_bury() that waits until the sweep has looked. False: there is no such block. ctx: alloc */
+bool cache_bury_block(void *p, class_idx c);
 
 /* A block of class c: for alignments and noscan. NULL: no memory. ctx: alloc */
 void *cache_alloc_class(class_idx c);
@@ -242,7 +255,7 @@ void cache_empty_own(void);
 void cache_detach(void);
 
 /* free() under the name `call`, of any address. ctx: alloc */
-void cache_free_as(void *p, const char *call, const void *caller);
+COLD void cache_free_as(void *p, const char *call, const void *caller);
 
 /* Frees the allocated block p of class c for the function `call`. ctx: alloc */
 void cache_free_block(void *p, class_idx c, const char *call, const void *caller);

@@ -18,7 +18,7 @@
 #define KERNEL_RTMIN 32
 #define SHOWN_BYTES 64                          /* of a value, in a message */
 
-enum knob_kind { ENUM, FLAG, SIZE, TIME, COUNT, PATH, FILE, SOCKET, SIGNAL, LATER };
+enum knob_kind { ENUM, FLAG, SIZE, TIME, COUNT, PATH, FILE, SOCKET, SIGNAL };
 
 struct knob_row {
 	const char *name;                       /* after PREFIX */
@@ -30,17 +30,13 @@ struct knob_row {
 
 struct knobs knobs = {
 #define KNOB(name, field, kind, dflt, values, help) .field = (dflt),
-#define KNOB_LATER(name)
 #include "core/knobs.def"
-#undef KNOB_LATER
 #undef KNOB
 };
 
 static const struct knob_row rows[] = {
 #define KNOB(name, field, kind, dflt, values, help) { #name, &knobs.field, kind, dflt, values },
-#define KNOB_LATER(name) { #name, NULL, LATER, 0, NULL },
 #include "core/knobs.def"
-#undef KNOB_LATER
 #undef KNOB
 };
 
@@ -137,15 +133,30 @@ static bool parse_time(const char *s, const char *words, uint64_t *value)
 	return n == 0 && !*rest;
 }
 
-/* `values` is "DEFAULT LOWEST-HIGHEST"; the default may be the word auto, which is 0. */
+/* The lowest and the highest, the last word. */
+static const char *count_range(const char *values)
+{
+	return strrchr(values, ' ') + 1;
+}
+
+static bool count_may_be_off(const char *values)
+{
+	return !strncmp(values + word_length(values), " off ", strlen(" off "));
+}
+
+/* `values` is "DEFAULT [off] LOWEST-HIGHEST"; the default may be the word auto, which is 0. */
 static bool parse_count(const char *s, const char *values, uint64_t *value)
 {
-	const char *range = values + word_length(values) + 1, *rest;
+	const char *range = count_range(values), *rest;
 	uint64_t n, lowest, highest;
 
 	*value = 0;
 	if (!strcmp(s, "auto") && !strncmp(s, values, word_length(values)))
 		return true;
+	if (!strcmp(s, "off") && count_may_be_off(values)) {
+		*value = KNOB_OFF;
+		return true;
+	}
 	if (!parse_digits(range, &range, &lowest) || !parse_digits(range + 1, &range, &highest)
 	    || !parse_digits(s, &rest, &n) || *rest || n < lowest || n > highest)
 		return false;
@@ -259,9 +270,10 @@ static void say_bad_value(const struct knob_row *row, const char *setting, size_
 		text_str(&t, "must be none or a path");
 		break;
 	case COUNT:
-		text_str(&t, row->values[0] == 'a' ? "must be auto or a number in "
-		                                   : "must be a number in ");
-		text_str(&t, row->values + word_length(row->values) + 1);
+		text_str(&t, row->values[0] == 'a'           ? "must be auto or a number in "
+		             : count_may_be_off(row->values) ? "must be off or a number in "
+		                                             : "must be a number in ");
+		text_str(&t, count_range(row->values));
 		break;
 	default:
 		text_str(&t, "must be one of ");
@@ -273,16 +285,6 @@ static void say_bad_value(const struct knob_row *row, const char *setting, size_
 	text_flush(&t, STDERR_FILENO);
 }
 
-static void say_later(const char *setting, size_t name_len)
-{
-	struct text t = { 0 };
-
-	text_setting(&t, setting, name_len);
-	text_str(&t, "not built in this version; ignored");
-	text_newline(&t);
-	text_flush(&t, STDERR_FILENO);
-}
-
 static void say_unknown(const char *setting, size_t name_len)
 {
 	struct text t = { 0 };
@@ -290,8 +292,6 @@ static void say_unknown(const char *setting, size_t name_len)
 	text_setting(&t, setting, name_len);
 	text_str(&t, "no such variable; ignored; there are " PREFIX "*:");
 	for (const struct knob_row *row = rows; row < rows + NROWS; row++) {
-		if (row->kind == LATER)
-			continue;
 		text_str(&t, " ");
 		text_str(&t, row->name);
 	}
@@ -312,9 +312,7 @@ static void apply(const struct knob_row *row, const char *setting, size_t name_l
 {
 	uint64_t value;
 
-	if (row->kind == LATER)
-		say_later(setting, name_len);
-	else if (parse(row, setting + name_len + 1, &value))
+	if (parse(row, setting + name_len + 1, &value))
 		*row->value = value;
 	else
 		say_bad_value(row, setting, name_len);
@@ -328,13 +326,15 @@ int knobs_report_format(const char *word)
 	return parse_word(word, row->values, &value) ? (int)value : -1;
 }
 
-/* In mode gc, records are for those who ask for stacks. */
-static void settle_stacks(uint64_t seen)
+/* What a default depends on: stacks cost a collector's program more than they tell it. */
+static void settle(uint64_t seen)
 {
-	const struct knob_row *row = find("STACKS", strlen("STACKS"));
+	const struct knob_row *stacks = find("STACKS", strlen("STACKS"));
 
-	if (knobs.mode == KNOB_MODE_GC && !(seen & UINT64_C(1) << (row - rows)))
+	if (knobs.mode == KNOB_MODE_GC && !(seen & UINT64_C(1) << (stacks - rows)))
 		knobs.stacks = KNOB_OFF;
+	if (!knobs.gc_period_ms)
+		knobs.gc_period_ms = KNOB_NEVER;
 }
 
 void knobs_read(char **environ, bool is_secure)
@@ -358,5 +358,5 @@ void knobs_read(char **environ, bool is_secure)
 		if (row)
 			seen |= UINT64_C(1) << (row - rows);
 	}
-	settle_stacks(seen);
+	settle(seen);
 }

@@ -8,7 +8,7 @@
 
 #include "core/base.h"
 
-#define KNOB_OFF UINT64_MAX                     /* of a SIZE */
+#define KNOB_OFF UINT64_MAX                     /* of a SIZE, of a COUNT */
 #define KNOB_STACKS_ALL 0                       /* of the SIZE that is the distance of samples */
 #define KNOB_NEVER UINT64_MAX                   /* of a TIME */
 #define KNOB_AUTO (UINT64_MAX - 1)              /* of a TIME whose default is that word */
@@ -25,15 +25,16 @@ enum knob_thp { KNOB_THP_DEFAULT, KNOB_THP_ALWAYS, KNOB_THP_NEVER };
 enum knob_scan_align { KNOB_SCAN_ALIGN_8, KNOB_SCAN_ALIGN_4, KNOB_SCAN_ALIGN_1 };
 enum knob_report_format { KNOB_REPORT_TEXT, KNOB_REPORT_JSON, KNOB_REPORT_FOLDED,
                           KNOB_REPORT_PPROF };
+enum knob_gc_dirty { KNOB_GC_DIRTY_AUTO, KNOB_GC_DIRTY_UFFD, KNOB_GC_DIRTY_MPROTECT,
+                     KNOB_GC_DIRTY_SNAPSHOT, KNOB_GC_DIRTY_STW };
 enum knob_gc_free { KNOB_GC_FREE_HONOR, KNOB_GC_FREE_IGNORE };
 enum knob_misuse { KNOB_MISUSE_ABORT, KNOB_MISUSE_WARN };
 
-/* Constant after knobs_read(): any thread reads, no lock. The defaults before. */
+/* Constant after knobs_read(): any thread reads, no lock. The defaults before. In mode gc `stacks` is
+ * KNOB_OFF unless the variable is set. */
 struct knobs {
 #define KNOB(name, field, kind, dflt, values, help) uint64_t field;
-#define KNOB_LATER(name)
 #include "core/knobs.def"
-#undef KNOB_LATER
 #undef KNOB
 };
 

@@ -222,7 +222,7 @@ static bool grow_in_place(struct span *s, page_idx npages)
 static bool may_move(size_t nbytes)
 {
 	/* relaxed: as in count_moved(). */
-	return nbytes >= MOVE_MIN_BYTES && !marks_are_on()
+	return nbytes >= MOVE_MIN_BYTES
 	       && atomic_load_explicit(&nmoved, memory_order_relaxed) < MOVED_MAX;
 }
 
@@ -259,10 +259,27 @@ static void *transfer(struct span *from, struct span *to)
 {
 	bool is_moved = carry(from->base, to, large_usable(from));
 
-	if (heap.ignores_free)
-		return hand_out(to);
 	drop(from, is_moved ? PAGES_CLEAN : PAGES_DIRTY);
 	return hand_out(to);
+}
+
+/* The same in mode gc. A collector that stops this thread finds the contents, by the addresses that it
+ * has in hand, in one of both. */
+static void *replace(uintptr_t p, struct span *to)
+{
+	struct span *from = heap_span(p);
+
+	__asm__ volatile("" : "+r"(p));
+	memcpy((void *)to->base, (void *)p, large_usable(from));
+
+	void *made = hand_out(to);
+
+	__asm__ volatile("" : : "r"(p));
+	if (!heap.ignores_free) {
+		cache_bury_block((void *)p, SIZECLASS_LARGE);
+		drop(from, PAGES_DIRTY);
+	}
+	return made;
 }
 
 void *large_resize(void *p, size_t nbytes)
@@ -289,7 +306,8 @@ void *large_resize(void *p, size_t nbytes)
 
 	if (!to)
 		return NULL;
-	if (!heap.ignores_free)
-		cache_bury(p, SIZECLASS_LARGE);
+	if (marks_are_on())
+		return replace((uintptr_t)p, to);
+	cache_bury(p, SIZECLASS_LARGE);
 	return transfer(s, to);
 }

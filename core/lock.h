@@ -22,6 +22,7 @@
 enum lock_rank {                /* guards                                                */
 	LOCK_REPORTS = 1,       /* preload/reports.c: one report of leaks at a time      */
 	LOCK_IMPORTS,           /* preload/imports.c: by lock_try() only                 */
+	LOCK_GC,                /* scan/cycle.c: one collection at a time; by lock_try() only */
 	LOCK_WORLD,             /* scan/threads.c: one stop of the world at a time       */
 	LOCK_HELPER,            /* start of the library; start and end of the helper     */
 	LOCK_HEAPS,             /* the list of heaps                                     */

@@ -20,7 +20,7 @@
  * fork finds them whole.
  *
  * Invariants:
- *   C1  a slot in a magazine has granule 0 and is not free in its span;
+ *   C1  a slot in a magazine has no block's granule and is not free in its span;
  *   C2  index 127 - cap of each magazine's block is NULL, and top is not below it; a class that was
  *       never used has cap 0, no block and the dummy's top;
  *   C3  a class has magazines in the depot only while its cap is the table's.

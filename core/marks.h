@@ -8,8 +8,8 @@
  *     malloc   takes a slot, whose address stays in a register or on the stack; looks at is_black,
  *              and sets the mark; writes the granule
  *     free     clears the granule; clears the mark; the slot goes into a magazine
- * so that a free slot has no mark, but for what came between a free and a sweep, or from a thread's
- * registers: such a mark costs a block that is made there later one full cycle more.
+ * A mark where no block is, from a register or because the block was freed meanwhile, goes with the
+ * sweep: after it a mark says that a block starts there.
  */
 #ifndef CORE_MARKS_H
 #define CORE_MARKS_H
@@ -56,27 +56,24 @@ HOT void marks_set(uintptr_t p)
 	atomic_fetch_or_explicit(&marks.bits[g / 64], UINT64_C(1) << (g % 64), memory_order_relaxed);
 }
 
-/* A slot that was taken becomes a block: before its granule is set. ctx: alloc */
+/* A slot that was taken becomes a block: before its granule is set, with p in a register (as
+ * cache_hand_out() has it), where the stop that comes before a sweep finds it. ctx: alloc */
 HOT void marks_born(const void *p)
 {
-	uintptr_t at = (uintptr_t)p;
-
-	/* The caller has the address, and the stop that comes before a sweep finds it there. */
-	__asm__ volatile("" : "+r"(at));
 	/* relaxed: who reads it late was stopped with the address in hand. */
 	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
-		marks_set(at);
+		marks_set((uintptr_t)p);
 }
 
 /* A block becomes a slot: after its granule is 0. The write waits for the line: only if it must.
  * During a sweep the mark stays: a block that is freed and made again meanwhile never looks
- * unreached. ctx: alloc */
+ * unreached. ctx: alloc, mode gc */
 HOT void marks_died(const void *p)
 {
 	size_t g = marks_granule((uintptr_t)p);
 
 	/* relaxed, both: the slot is the caller's alone; the sweep asks the granule again. */
-	if (unlikely(marks_are_on() && marks_is_set((uintptr_t)p))
+	if (unlikely(marks_is_set((uintptr_t)p))
 	    && !atomic_load_explicit(&marks.is_sweeping, memory_order_relaxed))
 		atomic_fetch_and_explicit(&marks.bits[g / 64], ~(UINT64_C(1) << (g % 64)),
 		                          memory_order_release);

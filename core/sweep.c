@@ -39,7 +39,7 @@
 #define GROUP_BYTES ((size_t)GROUP << MARKS_GRANULE_SHIFT)
 #define WORD_BYTES 8
 #define PIECE_BYTES KIB(256)                    /* with signals blocked */
-#define LOOKS 10000
+#define WAIT_MS 10000
 
 #define LOW7 UINT64_C(0x7f7f7f7f7f7f7f7f)
 #define TOPS UINT64_C(0x8080808080808080)
@@ -88,7 +88,7 @@ void sweep_begin(size_t heap_bytes)
 	atomic_store_explicit(&sweep.ns, 0, memory_order_relaxed);
 	atomic_store_explicit(&sweep.nunits_done, 0, memory_order_relaxed);
 	atomic_store_explicit(&sweep.nunits, nunits, memory_order_relaxed);
-	atomic_store_explicit(&marks.is_sweeping, nunits > 0, memory_order_relaxed);
+	atomic_store_explicit(&marks.is_sweeping, true, memory_order_relaxed);
 	/* release: pairs with the acquire in claim(): the marks are there. */
 	atomic_store_explicit(&sweep_state,
 	                      generation << 2 * SWEEP_UNIT_BITS | nunits << SWEEP_UNIT_BITS,
@@ -200,6 +200,9 @@ static void reclaim(struct gathered *g, size_t first, uint64_t w, unsigned claim
 		class_idx c = (class_idx)(w >> 8 * i);
 		uintptr_t p = heap.base + ((first + i) << MARKS_GRANULE_SHIFT);
 
+		/* acquire: pairs with the release in cache_hand_out(): the block's span is complete. Its
+		 * value is RECLAIMED: the class is in what the word was. */
+		(void)atomic_load_explicit(&heap.granules[first + i], memory_order_acquire);
 		if (unlikely(marks_is_set(p)))
 			/* release: pairs with who waits in sweep_is_reclaimed(). */
 			atomic_store_explicit(&heap.granules[first + i], c, memory_order_release);
@@ -221,10 +224,12 @@ static void claim_blocks(struct gathered *g, size_t first, unsigned dead)
 	reclaim(g, first, w, blocks_in(w) & dead);
 }
 
-/* The granules of a group first, then their marks: a block made meanwhile has both. */
+/* The granules of a group first, then their marks: a block made meanwhile has both. Marks without a
+ * block go: a slot that was freed during the cycle, or an address in a register. */
 static void sweep_group(struct gathered *g, size_t first)
 {
 	const granule_word *words = (const granule_word *)(uintptr_t)&heap.granules[first];
+	_Atomic uint64_t *bits = &marks.bits[first / GROUP];
 	uint64_t blocks = 0;
 
 	for (unsigned i = 0; i < GROUP / WORD_BYTES; i++) {
@@ -234,10 +239,13 @@ static void sweep_group(struct gathered *g, size_t first)
 		if (w)
 			blocks |= (uint64_t)blocks_in(w) << 8 * i;
 	}
-	if (!blocks)
-		return;
 	/* relaxed: ordered by the acquires above. */
-	blocks &= ~atomic_load_explicit(&marks.bits[first / GROUP], memory_order_relaxed);
+	uint64_t marked = atomic_load_explicit(bits, memory_order_relaxed);
+
+	if (unlikely(marked & ~blocks))
+		/* relaxed: of a block that is born meanwhile it may go, too: it has been passed. */
+		atomic_fetch_and_explicit(bits, ~(marked & ~blocks), memory_order_relaxed);
+	blocks &= ~marked;
 	for (unsigned i = 0; blocks; i++, blocks >>= 8) {
 		if (blocks & 0xff)
 			claim_blocks(g, first + i * WORD_BYTES, blocks & 0xff);
@@ -264,11 +272,8 @@ static void sweep_piece(uint64_t first_unit, uint64_t nunits)
 	flush(&g);
 	g.counts.ns = os_now_ns() - start;
 	note(&g.counts);
-	/* release: pairs with the acquire in sweep_is_done(). relaxed: constant during a sweep. */
-	if (atomic_fetch_add_explicit(&sweep.nunits_done, nunits, memory_order_acq_rel) + nunits
-	    == atomic_load_explicit(&sweep.nunits, memory_order_relaxed))
-		/* relaxed: free() may find out later. */
-		atomic_store_explicit(&marks.is_sweeping, false, memory_order_relaxed);
+	/* release: pairs with the acquire in sweep_is_done(). */
+	atomic_fetch_add_explicit(&sweep.nunits_done, nunits, memory_order_release);
 }
 
 bool sweep_some(size_t nbytes)
@@ -307,13 +312,18 @@ static void settle_cache(struct cache *k, void *arg)
 void sweep_finish(void)
 {
 	check(sweep_is_done());
+	/* relaxed: free() may find out later. */
+	atomic_store_explicit(&marks.is_sweeping, false, memory_order_relaxed);
 	cache_visit(settle_cache, NULL);
 	central_harvest();
 }
 
 bool sweep_is_reclaimed(uintptr_t p)
 {
-	for (unsigned i = 0; i < LOOKS && marks_is_set(p); i++) {
+	uint64_t start_ms = os_now_ms();
+
+	/* Only who sweeps puts back. After a fork in the midst of it nobody does. */
+	while (marks_is_set(p) && !sweep_is_done() && os_now_ms() - start_ms < WAIT_MS) {
 		/* acquire: pairs with the release in reclaim(). */
 		if (atomic_load_explicit(heap_granule(p), memory_order_acquire)
 		    != SIZECLASS_RECLAIMED)

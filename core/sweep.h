@@ -40,6 +40,15 @@ HOT bool sweep_is_wanted(void)
 	return sweep_has_more(atomic_load_explicit(&sweep_state, memory_order_relaxed));
 }
 
+/* Bytes of the heap that were claimed so far. ctx: any */
+static inline size_t sweep_claimed_bytes(void)
+{
+	const uint64_t mask = (UINT64_C(1) << SWEEP_UNIT_BITS) - 1;
+
+	/* relaxed: a figure. */
+	return (size_t)(atomic_load_explicit(&sweep_state, memory_order_relaxed) & mask) * SWEEP_UNIT_BYTES;
+}
+
 /* All threads were stopped, with every reachable block marked, when the heap had so many bytes; since
  * then blocks are born marked. The last sweep is done. ctx: any, stw */
 void sweep_begin(size_t heap_bytes);

@@ -5,9 +5,9 @@
  * allocates would change this thread's magazines meanwhile.
  *
  * Invariants checked here, besides those of pages.h, spanset.c and span.c:
- *   V1  a granule that is not 0 is at the start of a slot that is not free, in a span in use of
+ *   V1  a granule that holds a class is at the start of a slot that is not free, in a span in use of
  *       that class, or at the start of a large block;
- *   V2  a slot in a magazine has granule 0, is a slot of that class and not free; below the oldest
+ *   V2  a slot in a magazine has no such granule, is a slot of that class and not free; below the oldest
  *       stands NULL (C1 and C2 of magazine.c);
  *   V3  the parts of the heap add up, and no more blocks are allocated than slots are used.
  * V1 is looked at again while it does not hold: the block may be on its way. V2 is for the calling
@@ -66,14 +66,16 @@ static RACY bool is_block(uintptr_t p, class_idx c)
 	return is_taken_slot(p, c);
 }
 
-/* The class of the granule at p once it agrees with the span; 0 if it is free by then. */
+/* The class of the granule at p once it agrees with the span; 0 if it is of none, or by then. */
 static class_idx agreed_class(uintptr_t p)
 {
 	for (unsigned i = 0; i < LOOKS; i++) {
 		/* acquire: the span of a block that is just being handed out. */
 		class_idx c = atomic_load_explicit(heap_granule(p), memory_order_acquire);
 
-		if (!c || is_block(p, c))
+		if (!sizeclass_is_block(c))
+			return SIZECLASS_NONE;
+		if (is_block(p, c))
 			return c;
 		sched_yield();
 	}
@@ -112,7 +114,8 @@ static void verify_slots(void **slots, size_t n, void *class)
 
 		check(heap_contains(p) && is_taken_slot(p, c));
 		/* relaxed: only this thread could allocate it. */
-		check(!atomic_load_explicit(heap_granule(p), memory_order_relaxed));
+		check(!sizeclass_is_block(atomic_load_explicit(heap_granule(p),
+		                                               memory_order_relaxed)));
 	}
 }
 

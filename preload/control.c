@@ -1,4 +1,4 @@
-/* control.c: a Unix socket on which `spangc ctl` asks the process for reports.
+/* control.c: a Unix socket on which `spangc ctl` asks the process for reports, or to collect.
  *
  * Reached from the reporter thread alone, but for the removal of the file at the end. One client
  * at a time: a line with a request, then the answer, a zero byte, and a line that says how it
@@ -6,9 +6,12 @@
  * line is none.
  *
  *     stats                                 what SPANGC_STATS=1 prints
+ *     in mode leaks
  *     leaks | diff | profile [FORMAT]       a report; FORMAT as in SPANGC_REPORT_FORMAT
  *     why ADDRESS | why STACK               what leads to a block; why:FORMAT ...: as FORMAT
- *     collect | trace on | trace off        refused: for mode gc
+ *     in mode gc
+ *     collect                               a full cycle; when it is over, what it reclaimed
+ *     trace on | trace off                  a line for each cycle, on the process's stderr
  *
  * The folder of `on` belongs to us and nobody else may look into it; the socket has mode 0600, and a
  * client is asked for its user: ours, or root. The descriptors are the program's to close, and
@@ -22,6 +25,8 @@
 #include "core/report.h"
 #include "core/report_file.h"
 #include "scan/leaks_report.h"
+#include "scan/trace.h"
+#include "scan/own_fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,17 +41,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FD_MIN 200                              /* out of the way of what programs number */
 #define PATIENCE_S 10                           /* with a client */
 #define REQUEST_BYTES 256
 #define FOLDER "/tmp/spangc-"
-
-/* A descriptor of ours, as long as it is. */
-struct own_fd {
-	int fd;                                 /* -1: none */
-	dev_t dev;
-	ino_t ino;
-};
 
 static struct {
 	/* The reporter; the child of a fork, before it has one. */
@@ -59,40 +56,6 @@ static struct {
 	/* Any thread, atomic: who removes the file. */
 	_Atomic bool is_there;
 } control = { .listener.fd = -1 };
-
-/* --- descriptors --- */
-
-static bool is_same(const struct own_fd *f)
-{
-	struct stat st;
-
-	return f->fd >= 0 && !fstat(f->fd, &st) && st.st_dev == f->dev && st.st_ino == f->ino;
-}
-
-static void drop(struct own_fd *f)
-{
-	if (is_same(f))
-		syscall(SYS_close, f->fd);
-	f->fd = -1;
-}
-
-/* Moves `fd` up, or leaves it where it is. */
-static struct own_fd own(int fd)
-{
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_MIN);
-	struct own_fd f = { .fd = high >= 0 ? high : fd }, low;
-	struct stat st;
-
-	if (fstat(f.fd, &st))
-		return (struct own_fd){ .fd = -1 };
-	f.dev = st.st_dev;
-	f.ino = st.st_ino;
-	low = f;
-	low.fd = fd;
-	if (high >= 0)
-		drop(&low);
-	return f;
-}
 
 /* --- the name --- */
 
@@ -173,7 +136,7 @@ static const char *listen_at(const struct own_fd *f, const char *path)
 	struct sockaddr_un a = address_of(path);
 
 	remove_stale(path);
-	if (!is_same(f) || fchmod(f->fd, 0600) || bind(f->fd, (struct sockaddr *)&a, sizeof a))
+	if (!own_fd_is_ours(f) || fchmod(f->fd, 0600) || bind(f->fd, (struct sockaddr *)&a, sizeof a))
 		return errno == EADDRINUSE ? name_is_taken : "it can't be made there";
 	return listen(f->fd, 8) ? "the kernel refuses" : NULL;
 }
@@ -205,12 +168,12 @@ static const char *open_at(const char *path)
 
 	if (fd < 0)
 		return "the kernel refuses";
-	f = own(fd);
+	f = own_fd_take(fd);
 	why = listen_at(&f, path);
-	if (why && !is_same(&f))
+	if (why && !own_fd_is_ours(&f))
 		return was_closed;
 	if (why) {
-		drop(&f);
+		own_fd_close(&f);
 		return why;
 	}
 	note_file(path);
@@ -223,9 +186,10 @@ void control_open(void)
 	char path[KNOB_PATH_BYTES];
 	const char *why;
 
-	if (!knobs.control || control.has_failed || exits_are_over() || (is_same(&control.listener) && has_file()))
+	if (!knobs.control || control.has_failed || exits_are_over()
+	    || (own_fd_is_ours(&control.listener) && has_file()))
 		return;
-	drop(&control.listener);
+	own_fd_close(&control.listener);
 	control_remove();
 	why = find_name(path);
 	if (!why)
@@ -263,7 +227,7 @@ void control_fork_child(void)
 {
 	/* relaxed: the child has one thread. */
 	atomic_store_explicit(&control.is_there, false, memory_order_relaxed);
-	drop(&control.listener);
+	own_fd_close(&control.listener);
 	control.has_failed = false;
 }
 
@@ -276,13 +240,13 @@ static void say(const struct own_fd *client, const char *first, const char *seco
 	text_str(&t, first);
 	text_str(&t, second);
 	text_newline(&t);
-	if (is_same(client))
+	if (own_fd_is_ours(client))
 		syscall(SYS_sendto, client->fd, t.buf, t.len, MSG_NOSIGNAL, NULL, 0);
 }
 
 static void end_answer(const struct own_fd *client, const char *refusal)
 {
-	if (is_same(client))
+	if (own_fd_is_ours(client))
 		syscall(SYS_sendto, client->fd, "", 1, MSG_NOSIGNAL | MSG_MORE, NULL, 0);
 	say(client, refusal ? "refused: " : "ok", refusal ? refusal : "");
 }
@@ -299,7 +263,7 @@ static const char *answer_report(const struct own_fd *client, enum leaks_kind ki
 		if (r.format < 0)
 			return "no such format";
 	}
-	if (!is_same(client))
+	if (!own_fd_is_ours(client))
 		return NULL;                    /* there is nobody to tell */
 	return reports_write(&r) == REPORTS_FAILED ? "the report could not be made, or not be written"
 	                                           : NULL;
@@ -317,9 +281,46 @@ static const char *answer_stats(const struct own_fd *client, const char *argumen
 {
 	if (*argument)
 		return "stats takes no argument";
-	if (is_same(client))
+	if (own_fd_is_ours(client))
 		info_write(client->fd);
 	return NULL;
+}
+
+static const char *answer_collect(const struct own_fd *client, const char *argument)
+{
+	struct text t = { 0 };
+	struct cycle_last last;
+
+	if (*argument)
+		return "collect takes no argument";
+	spangc_collect();
+	last = cycle_last();
+	if (last.failure)
+		return last.failure;
+	text_dec(&t, last.reclaimed_bytes);
+	text_str(&t, " bytes reclaimed in ");
+	text_dec(&t, last.reclaimed_blocks);
+	say(client, t.buf, " blocks");
+	return NULL;
+}
+
+static const char *answer_trace(const char *argument)
+{
+	bool is_on = !strcmp(argument, "on");
+
+	if (!is_on && strcmp(argument, "off") != 0)
+		return "trace on, or trace off";
+	trace_set(is_on);
+	return NULL;
+}
+
+static const char *answer_in_gc(const struct own_fd *client, const char *word, const char *argument)
+{
+	if (!strcmp(word, "collect"))
+		return answer_collect(client, argument);
+	if (!strcmp(word, "trace"))
+		return answer_trace(argument);
+	return "no such request in mode gc (there are: collect, trace, stats)";
 }
 
 /* NULL, or why not. */
@@ -327,6 +328,8 @@ static const char *answer(const struct own_fd *client, const char *word, const c
 {
 	if (!strcmp(word, "stats"))
 		return answer_stats(client, argument);
+	if (knobs.mode == KNOB_MODE_GC)
+		return answer_in_gc(client, word, argument);
 	if (!strcmp(word, "leaks"))
 		return answer_report(client, LEAKS_REPORT, argument, "");
 	if (!strcmp(word, "profile"))
@@ -356,7 +359,7 @@ static bool read_line(const struct own_fd *client, char *line)
 {
 	size_t len = 0;
 
-	while (len < REQUEST_BYTES - 1 && is_same(client)) {
+	while (len < REQUEST_BYTES - 1 && own_fd_is_ours(client)) {
 		long n = syscall(SYS_recvfrom, client->fd, line + len, REQUEST_BYTES - 1 - len, 0, NULL,
 		                 NULL);
 		char *newline;
@@ -408,7 +411,7 @@ void control_serve(void)
 	struct own_fd client;
 	long fd;
 
-	if (!is_same(&control.listener))
+	if (!own_fd_is_ours(&control.listener))
 		return;
 	fd = syscall(SYS_accept4, control.listener.fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0) {
@@ -417,7 +420,7 @@ void control_serve(void)
 		return;
 	}
 	limit_patience((int)fd);
-	client = own((int)fd);
+	client = own_fd_take(fd);
 	serve_client(&client);
-	drop(&client);
+	own_fd_close(&client);
 }

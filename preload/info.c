@@ -11,6 +11,7 @@
  *     ==PID==STATS: spangc: memory NAME BYTES MEANING          the parts add up to `heap`
  *     ==PID==STATS: spangc: class  ...                         a table, classes in use only
  *     ==PID==STATS: spangc: event  NAME COUNT [BYTES] MEANING
+ *     in mode gc, more: info_gc.c
  *
  * glibc's words for it (mallinfo, malloc_info): the arena is what is accessible and was not given
  * back; fast blocks are the slots in magazines, ordinary ones the other free slots; nothing is
@@ -54,7 +55,7 @@ static void collect(struct stats *st)
 
 /* --- text --- */
 
-static void text_head(struct text *t, const char *section)
+void info_text_head(struct text *t, const char *section)
 {
 	text_str(t, "==");
 	text_dec(t, (uint64_t)getpid());
@@ -72,7 +73,7 @@ static void put_memory(int fd, const char *name, uint64_t nbytes, const char *me
 {
 	struct text t = { 0 };
 
-	text_head(&t, "memory");
+	info_text_head(&t, "memory");
 	text_left(&t, name, NAME_COLUMNS);
 	text_dec_width(&t, nbytes, 15);
 	text_str(&t, "  ");
@@ -105,7 +106,7 @@ static void put_titles(int fd)
 		                              "partial", "remote", "waste" };
 	struct text t = { 0 };
 
-	text_head(&t, "class");
+	info_text_head(&t, "class");
 	text_right(&t, "slot", 5);
 	for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
 		text_right(&t, titles[i], 9);
@@ -122,7 +123,7 @@ static void put_class(int fd, const struct stats *st, unsigned c)
 
 	if (!sc->nspans)
 		return;
-	text_head(&t, "class");
+	info_text_head(&t, "class");
 	text_dec_width(&t, heap.classes->class[c].slot_bytes, 5);
 	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
 		text_dec_width(&t, columns[i], 9);
@@ -142,7 +143,7 @@ static void put_event(int fd, const char *name, uint64_t n, const char *meaning)
 {
 	struct text t = { 0 };
 
-	text_head(&t, "event");
+	info_text_head(&t, "event");
 	text_left(&t, name, NAME_COLUMNS);
 	text_dec_width(&t, n, 15);
 	text_str(&t, "  ");
@@ -155,7 +156,7 @@ static void put_calls(int fd, const char *name, const struct stats_calls *calls,
 {
 	struct text t = { 0 };
 
-	text_head(&t, "event");
+	info_text_head(&t, "event");
 	text_left(&t, name, NAME_COLUMNS);
 	text_dec_width(&t, calls->ncalls, 15);
 	text_str(&t, "  ");
@@ -197,6 +198,8 @@ static void print(int fd)
 	put_memories(fd, &st);
 	put_classes(fd, &st);
 	put_events(fd, &st);
+	if (knobs.mode == KNOB_MODE_GC)
+		info_gc_write(fd);
 }
 
 static bool is_same_file(int fd)
@@ -451,6 +454,8 @@ EXPORT size_t spangc_stats_get(struct spangc_stats *out, size_t nbytes)
 		.madvise_ns = st.madvise_ns,
 		.reused_bytes = st.reused_bytes,
 	};
+	if (knobs.mode == KNOB_MODE_GC)
+		info_gc_fill(&s);
 	memcpy(out, &s, nbytes < sizeof s ? nbytes : sizeof s);
 	return sizeof s;
 }

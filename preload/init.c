@@ -10,6 +10,7 @@
  * allocations came before the constructor found the reason, the heap exists; its blocks stay
  * valid and can be freed here, and no new ones are made.
  */
+#include "preload/collector.h"
 #include "preload/imports.h"
 #include "preload/leaks.h"
 #include "preload/preload.h"
@@ -19,6 +20,7 @@
 #include "core/heap.h"
 #include "core/hooks.h"
 #include "core/knobs.h"
+#include "core/marks.h"
 #include "core/report.h"
 #include "core/scavenge.h"
 #include "core/sweep.h"
@@ -114,6 +116,7 @@ static void fork_prepare(void)
 {
 	loaded_fork_prepare();
 	reporter_fork_prepare();
+	collector_fork_prepare();
 	imports_fork_prepare();
 	cache_fork_prepare();
 }
@@ -134,6 +137,7 @@ static void fork_child(void)
 	sweep_fork_child();
 	scavenge_fork_child();
 	threads_fork_child();
+	collector_fork_child();
 	reporter_fork_child();
 }
 
@@ -247,14 +251,18 @@ static __attribute__((constructor)) void constructor(void)
 		check_takeover();
 	if (leaks_are_looked_for() && !start.stands_down)
 		leaks_start_looking();
+	if (marks_are_on() && !start.stands_down)
+		collector_start();
 }
 
 static __attribute__((destructor)) void destructor(void)
 {
 	if (start.stands_down || !cache_is_started())
 		return;
-	if (knobs.verify)
+	if (knobs.verify) {
+		collector_stop();               /* who may be sweeping */
 		verify_all();
+	}
 	if (knobs.stats)
 		info_print();
 }

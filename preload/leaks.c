@@ -280,7 +280,7 @@ static int our_iterate(loaded_fn *fn, void *arg)
 
 static struct import iterate_import = { "dl_iterate_phdr", (void *)our_iterate, NULL };
 
-static void start_unwinding(void)
+void leaks_start_unwinding(void)
 {
 	stacks_unwind_fn *unwind;
 	struct mapping stack;
@@ -300,49 +300,16 @@ static void start_unwinding(void)
 	}
 }
 
-static bool is_own(const struct dl_phdr_info *info)
-{
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-
-		if (ph->p_type == PT_LOAD
-		    && (uintptr_t)&heap - (info->dlpi_addr + ph->p_vaddr) < ph->p_memsz)
-			return true;
-	}
-	return false;
-}
-
-/* Our own variables hold addresses of blocks. */
-static int exclude_own(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	(void)size;
-	(void)arg;
-	if (!is_own(info))
-		return 0;
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-		uintptr_t from = info->dlpi_addr + ph->p_vaddr;
-
-		if (ph->p_type == PT_LOAD && ph->p_flags & PF_W)
-			roots_exclude(from, from + ph->p_memsz);
-	}
-	return 1;
-}
-
 void leaks_start_looking(void)
 {
-	if (!scan_threads_start()) {
+	leaks_ignored++;                        /* what this allocates is not the program's */
+	execs_start();
+	leaks_start_unwinding();
+	if (!looking_start()) {
 		report_line("no report of leaks: threads can't be stopped", NULL);
+		leaks_ignored--;
 		return;
 	}
-	leaks_ignored++;                        /* what this allocates is not the program's */
-	eintr_start();
-	signals_start();
-	execs_start();
-	threads_start();
-	start_unwinding();
-	imports_redirect();
-	dl_iterate_phdr(exclude_own, NULL);
 	if (!modules_start())
 		report_line("no memory for names of modules", NULL);
 	if (knobs.suppressions)

@@ -45,4 +45,7 @@ bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes);
 void leaks_start(void);
 void leaks_start_looking(void);
 
+/* The part of the latter that stacks of blocks need. ctx: init */
+void leaks_start_unwinding(void);
+
 #endif

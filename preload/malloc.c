@@ -89,14 +89,14 @@ static SLOW void *malloc_middle(size_t nbytes)
 	return cache_alloc_or(sizeclass_of(nbytes), nbytes, malloc_slow);
 }
 
-EXPORT void *malloc(size_t nbytes)
+EXPORT_HOT void *malloc(size_t nbytes)
 {
 	if (unlikely(nbytes > SIZECLASS_SMALL))
 		return malloc_middle(nbytes);
 	return cache_alloc_or(sizeclass_of_small(nbytes), nbytes, malloc_slow);
 }
 
-EXPORT void free(void *p)
+EXPORT_HOT void free(void *p)
 {
 	cache_free(p);
 }

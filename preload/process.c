@@ -4,8 +4,10 @@
  *     dlclose         in mode leaks the names of what goes are kept
  *     setrlimit,      a limit on address space would count the heap's reservation: what is not
  *     prlimit         used of it goes first
- *     unshare, setns  some of what they do needs a process with one thread: the helper leaves first
+ *     unshare, setns  some of what they do needs a process with one thread: our threads leave
+ *                     first
  */
+#include "preload/collector.h"
 #include "preload/leaks.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"
@@ -106,8 +108,8 @@ int prlimit_64(pid_t pid, enum __rlimit_resource resource, const struct rlimit *
 /* The kernel counts a thread for a moment after pthread_join() has returned. */
 static int call_alone(long number, long first, long second)
 {
-	bool had_reporter = reporter_stop();
-	unsigned ntries = threads_stop_helper() || had_reporter ? TRIES : 1;
+	bool had_reporter = reporter_stop(), had_collector = collector_stop();
+	unsigned ntries = threads_stop_helper() || had_reporter || had_collector ? TRIES : 1;
 	int result;
 
 	do
@@ -118,6 +120,8 @@ static int call_alone(long number, long first, long second)
 
 	if (had_reporter)
 		reporter_resume();
+	if (had_collector)
+		collector_resume();
 	errno = kept;
 	return result;
 }

@@ -15,6 +15,7 @@
  */
 #include "preload/reporter.h"
 
+#include "preload/collector.h"
 #include "preload/preload.h"
 
 #include "core/knobs.h"
@@ -98,6 +99,18 @@ static unsigned count_threads(void)
 	return stat("/proc/self/task", &st) == 0 ? (unsigned)st.st_nlink - 2 : 0;
 }
 
+static unsigned count_own(void)
+{
+	return (unsigned)(state_of() == REPORTER_RUNS) + (unsigned)collector_is_there();
+}
+
+unsigned reporter_count_threads(void)
+{
+	unsigned n = count_threads(), nown = count_own();
+
+	return n > nown ? n - nown : 0;
+}
+
 static bool see_state(char *line, void *is_dead)
 {
 	if (strncmp(line, "State:\t", 7) != 0)
@@ -107,11 +120,11 @@ static bool see_state(char *line, void *is_dead)
 }
 
 /* The first thread stays as a zombie. */
-static bool is_last(void)
+bool reporter_is_last(void)
 {
 	bool is_dead = false;
 
-	if (count_threads() == 2)
+	if (reporter_count_threads() == 1)
 		peek_lines("/proc/self/status", see_state, &is_dead);
 	return is_dead;
 }
@@ -158,7 +171,7 @@ static void serve(void)
 		await(CHILD_MS);
 	for (;;) {
 		/* relaxed: see wake(). */
-		if (atomic_load_explicit(&reporter.is_leaving, memory_order_relaxed) || is_last())
+		if (atomic_load_explicit(&reporter.is_leaving, memory_order_relaxed) || reporter_is_last())
 			return;
 		if (atomic_exchange_explicit(&reporter.is_wanted, false, memory_order_relaxed))
 			reports_write_now("signal");
@@ -311,7 +324,7 @@ void reporter_finish(void)
 void reporter_fork_prepare(void)
 {
 	if (state_of() == REPORTER_RUNS)
-		reporter.was_alone = count_threads() <= 2;
+		reporter.was_alone = reporter_count_threads() <= 1;
 }
 
 void reporter_fork_child(void)

@@ -16,6 +16,10 @@ void reporter_fork_prepare(void);
 void reporter_fork_child(void);
 void reporter_start_late(void);
 
+/* Threads of the process but this one and the collector's; are these all that live? ctx: any */
+unsigned reporter_count_threads(void);
+bool reporter_is_last(void);
+
 /* Ends it, and says whether it was there; starts it again. ctx: any */
 bool reporter_stop(void);
 void reporter_resume(void);

@@ -29,6 +29,8 @@ extern "C" {
 /* The version of the library that runs, which need not be the header's SPANGC_VERSION. */
 SPANGC_API const char *spangc_version(void);
 
+#define SPANGC_NPAUSES 26               /* 1 us, 2 us, ... 17 s, and more */
+
 /* What the heap is made of. The parts are counted one after the other, not at one instant: with
  * other threads at work they need not add up. Where pages have gone back to the kernel, "resident"
  * is what the library knows; the kernel may have swapped more of it. */
@@ -50,6 +52,27 @@ struct spangc_stats {
 	uint64_t madvise_bytes;         /* given back by them; a page counts each time */
 	uint64_t madvise_ns;            /* spent in them, by the clock */
 	uint64_t reused_bytes;          /* of pages given back and handed out again */
+
+	/* the collector, since then; 0 in other modes than gc */
+	uint64_t gc_full_cycles;        /* that read all that lives */
+	uint64_t gc_minor_cycles;       /* that read what is new or was written */
+	uint64_t gc_failed_cycles;      /* that reclaimed nothing: a thread did not stop, or the like */
+	uint64_t gc_fallbacks;          /* to another way of seeing writes */
+	uint64_t gc_mark_ns;            /* marking beside the program, by the clock */
+	uint64_t gc_sweep_ns;           /* sweeping, by the clock */
+	uint64_t gc_cpu_ns;             /* of the thread that collects */
+	uint64_t gc_assist_ns;          /* of processor, of threads that allocate and help */
+	uint64_t gc_read_bytes;         /* by marking: blocks and roots */
+	uint64_t gc_marked_bytes;       /* of slots of blocks found alive, each cycle again */
+	uint64_t gc_reclaimed_blocks;
+	uint64_t gc_reclaimed_bytes;    /* of their slots */
+	uint64_t gc_dirty_pages;        /* of 4 KiB, written during marking and read again */
+	uint64_t gc_faults;             /* of writes that were to be seen, as far as known */
+	uint64_t gc_pauses;             /* stops of all threads */
+	uint64_t gc_pause_ns;           /* of all of them */
+	uint64_t gc_pause_max_ns;       /* the longest */
+	uint64_t gc_pause_counts[SPANGC_NPAUSES];       /* [i]: shorter than 2^(i + 10) ns, and not
+	                                                   counted before; the last one: all others */
 };
 
 /* Fills the first `nbytes` of *out: pass sizeof *out. Returns the size of the structure the library
@@ -61,6 +84,10 @@ SPANGC_API size_t spangc_stats_get(struct spangc_stats *out, size_t nbytes);
  * collector need not read it. free, realloc and the rest take it as any other block; realloc may
  * forget the promise, which costs time and is never wrong. */
 SPANGC_API void *spangc_malloc_noscan(size_t nbytes);
+
+/* In mode gc (SPANGC_MODE=gc): collects, and returns when blocks that nothing led to at the call are
+ * reclaimed. How many bytes the cycle found; 0 in other modes, and where nothing can be collected. */
+SPANGC_API size_t spangc_collect(void);
 
 /* The rest does something in mode leaks (SPANGC_MODE=leaks) only. */
 

@@ -9,6 +9,7 @@
  * locks that pthread_create takes: free() called from there waits for another occasion. A signal
  * handler that interrupted libc there and frees much is not recognised.
  */
+#include "preload/collector.h"
 #include "preload/imports.h"
 #include "preload/leaks.h"
 #include "preload/preload.h"
@@ -132,10 +133,12 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 	int error = create_next(thread, attr, begin, t);
 
-	if (error)
+	if (error) {
 		scan_thread_drop(t);
-	else
+	} else {
 		reporter_start_late();
+		collector_start_late();
+	}
 	return error;
 }
 
@@ -220,6 +223,11 @@ static bool is_shunned(const void *caller)
 			return true;
 	}
 	return !p;
+}
+
+bool threads_may_create(const void *caller)
+{
+	return !is_shunned(caller);
 }
 
 static void *help(void *arg)

@@ -94,7 +94,8 @@ void *snapshot_shared(size_t nbytes)
 
 bool snapshot_start(void)
 {
-	snapshot.results = snapshot_shared(sizeof *snapshot.results);
+	if (!snapshot.results)
+		snapshot.results = snapshot_shared(sizeof *snapshot.results);
 	return snapshot.results;
 }
 

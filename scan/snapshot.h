@@ -56,7 +56,7 @@ struct snapshot_pause snapshot_pause(void);
  * the program's fork finds its own there, zero again. NULL: no memory. ctx: any, no lock held */
 void *snapshot_shared(size_t nbytes);
 
-/* Once, in the modes that make copies. False: no memory. ctx: init */
+/* In the modes that make copies; again without effect. False: no memory. ctx: init, any */
 bool snapshot_start(void);
 
 /* ctx: fork child */

@@ -17,6 +17,9 @@ enum workers_use {
 	WORKERS_ALONE,                          /* it stands still, or ends: all, at most 8 */
 };
 
+/* That the calling thread may use. ctx: any, signal */
+unsigned workers_processors(void);
+
 /* How many workers there should be, the caller included: as SPANGC_GC_WORKERS says; auto goes by
  * the processors that the calling thread may use. ctx: any, signal */
 unsigned workers_wanted(enum workers_use use);

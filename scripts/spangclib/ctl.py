@@ -1,4 +1,4 @@
-"""ctl.py: `spangc ctl`: asks a running process for reports, through the socket of SPANGC_CONTROL.
+"""ctl.py: `spangc ctl`: asks a running process for reports or to collect, through SPANGC_CONTROL's socket.
 
 An answer ends with a zero byte and a line that says how it went (preload/control.c): what comes
 without it is a part of one, and is not shown. The socket is looked for in the process's own view of
@@ -21,20 +21,23 @@ from program import LIBRARY, Refused, note
 
 USAGE = "spangc ctl [options] PID REQUEST [ARGUMENT]"
 DESCRIPTION = """\
-Asks a process for a report while it runs. It was started with libspangc.so in mode leaks and with
-SPANGC_CONTROL=on (or the path of a socket), for example:
+Asks a process for a report while it runs, or to collect. It was started with libspangc.so in mode leaks
+or gc and with SPANGC_CONTROL=on (or the path of a socket), for example:
     spangc leaks --control -- APP
-The process stands still for about a millisecond per 64 MiB; a copy of it does the work.
+    spangc gc --control -- APP
+For a report it stands still for about a millisecond per 64 MiB; a copy of it does the work.
 """
 MORE = """\
-requests:
+requests in mode leaks:
   leaks             what nothing points to any more, as at the end of the process
   diff              which stacks' memory grew since the last diff
   profile           what is reachable, by stack
   why ADDRESS|STACK what points to a block: a path from a root to it
-  stats             the allocator's counters
-  collect, trace on|off
-                    for processes in mode gc
+requests in mode gc:
+  collect           a full collection; answers when it is over, with what was reclaimed
+  trace on|off      a line for each collection, on the standard error of the process
+in both:
+  stats             the allocator's counters, and the collector's
 
 exit status: 0 answered; 1 the process can't be asked: it is not there, another user's, runs without
 the library or without SPANGC_CONTROL; 2 usage; 3 it refused, or could not write the report; 4 no
@@ -168,7 +171,7 @@ def why_not(pid, is_asked, failures):
     for path, failure in failures:
         if failure.errno not in (errno.ENOENT, errno.ENOTDIR):
             return f"process {pid}: {path}: {failure.strerror}"
-    return f"process {pid} does not listen at {failures[0][0]} (is it in mode leaks?)"
+    return f"process {pid} does not listen at {failures[0][0]} (is it in mode leaks or gc?)"
 
 
 def find(pid, given, timeout):

@@ -19,10 +19,9 @@ def _module():
 
 def words(variable):
     """The words that `variable` takes, the default first."""
-    table, _ = _module().read_table()
-    return next(knob.words for knob in table if knob.variable == variable)
+    return next(knob.words for knob in _module().read_table() if knob.variable == variable)
 
 
 def as_text():
     module = _module()
-    return "\n".join(module.as_text(*module.read_table()))
+    return "\n".join(module.as_text(module.read_table()))

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import stat
-import tempfile
 
 import knobs
 import program
@@ -237,14 +236,5 @@ def settings(options):
 
 def main(argv):
     options, words = parse_command(parser(), argv, USAGE)
-    library = program.find_library(options.library)
-    path = program.resolve(words[0])
-    program.check_preload(path, library)
-    changes = settings(options)
-    # A link for a library whose path the loader would split; it is needed as long as APP runs.
-    folder = "" if program.preloadable_as_is(library) else tempfile.mkdtemp(prefix="spangc-")
-    env = program.with_preload(dict(os.environ), program.preloadable(library, folder))
-    try:
-        os.execve(path, words, {**env, **changes})
-    except OSError as failure:
-        raise Refused(126, f"{path}: {failure.strerror}") from None
+    path, env = program.preloaded(words, options.library)
+    program.become(path, words, {**env, **settings(options)})

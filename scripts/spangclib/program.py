@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from elf import Elf, NotElf
@@ -186,6 +187,24 @@ def with_preload(env, library):
     rest = {k: v for k, v in env.items() if k != "LD_PRELOAD"}
     words = ([library] if library else []) + others
     return {**rest, "LD_PRELOAD": ":".join(words)} if words else rest
+
+
+def preloaded(words, given):
+    """(path, environment) to run APP's words with the library, `given` or found."""
+    library = find_library(given)
+    path = resolve(words[0])
+    check_preload(path, library)
+    # A link for a library whose path the loader would split; it is needed as long as APP runs.
+    folder = "" if preloadable_as_is(library) else tempfile.mkdtemp(prefix="spangc-")
+    return path, with_preload(dict(os.environ), preloadable(library, folder))
+
+
+def become(path, words, env):
+    """APP takes this process's place."""
+    try:
+        os.execve(path, words, env)
+    except OSError as failure:
+        raise Refused(126, f"{path}: {failure.strerror}") from None
 
 
 def note(text):

@@ -1,7 +1,5 @@
 """run.py: `spangc run`: APP with the library preloaded, in this very process."""
 import argparse
-import os
-import tempfile
 
 import program
 from program import Refused, parse_command
@@ -27,18 +25,7 @@ def main(argv):
     p.add_argument("--library", metavar="PATH", help="another libspangc.so")
     p.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options, words = parse_command(p, argv, "spangc run [--stats] -- APP [ARG ...]")
-    library = program.find_library(options.library)
-    path = program.resolve(words[0])
-    program.check_preload(path, library)
-    # A link for a library whose path the loader would split; it is needed as long as APP runs.
-    if program.preloadable_as_is(library):
-        preload = library
-    else:
-        preload = program.preloadable(library, tempfile.mkdtemp(prefix="spangc-"))
-    env = program.with_preload(dict(os.environ), preload)
+    path, env = program.preloaded(words, options.library)
     if options.stats:
         env["SPANGC_STATS"] = "1"
-    try:
-        os.execve(path, words, env)
-    except OSError as failure:
-        raise Refused(126, f"{path}: {failure.strerror}") from None
+    program.become(path, words, env)

@@ -37,6 +37,8 @@ int main(int argc, char **argv)
 		"SPANGC_STATS=2", "SPANGC_STATS=yes", "SPANGC_VERIFY=x", "SPANGC_MODE=fast",
 		"SPANGC_NO_SUCH_KNOB=1", "SPANGC_=1", "SPANGC_MADVIS=free", "SPANGC_MADVISED=free",
 		"SPANGC_REPORT=", "SPANGC_REPORT=/tmp/%x", "SPANGC_REPORT=100%",
+		"SPANGC_GC_PERCENT=0", "SPANGC_GC_PERCENT=x", "SPANGC_GC_PERIOD=1",
+		"SPANGC_GC_DIRTY=none", "SPANGC_GC_FREE=no", "SPANGC_GC_TRACE=yes",
 	};
 	static const char *const good[] = {
 		"SPANGC_MADVISE=none", "SPANGC_RELEASE_DELAY=0", "SPANGC_RELEASE_DELAY=never",
@@ -45,6 +47,8 @@ int main(int argc, char **argv)
 		"SPANGC_THP=never", "SPANGC_THP=always", "SPANGC_MISUSE=warn", "SPANGC_STATS=0",
 		"SPANGC_VERIFY=1", "SPANGC_MODE=malloc", "SPANGCX=1", "NOT_SPANGC_MADVISE=x",
 		"SPANGC_REPORT=stderr", "SPANGC_REPORT=/no/%e.%p.%n.100%%",
+		"SPANGC_GC_PERCENT=off", "SPANGC_GC_PERCENT=50", "SPANGC_GC_PERIOD=0",
+		"SPANGC_GC_DIRTY=stw", "SPANGC_GC_FREE=ignore", "SPANGC_GC_TRACE=1",
 	};
 
 	if (argc > 1) {

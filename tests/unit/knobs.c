@@ -61,9 +61,7 @@ Test(knobs, the_first_value_is_the_default)
 	defaults.field = 77;                                                                 \
 	expect(setting, &knobs.field, dflt);                                                 \
 	defaults.field = dflt;
-#define KNOB_LATER(name)
 #include "core/knobs.def"
-#undef KNOB_LATER
 #undef KNOB
 }
 
@@ -195,18 +193,11 @@ Test(knobs, times_that_are_none)
 	}
 }
 
-Test(knobs, in_mode_gc_stacks_are_off_unless_set)
+Test(knobs, modes)
 {
+	expect("SPANGC_MODE=malloc", &knobs.mode, KNOB_MODE_MALLOC);
 	expect("SPANGC_MODE=leaks", &knobs.mode, KNOB_MODE_LEAKS);
-	cr_assert_eq(knobs.stacks, KNOB_STACKS_ALL);
 	expect("SPANGC_MODE=gc", &knobs.mode, KNOB_MODE_GC);
-	cr_assert_eq(knobs.stacks, KNOB_OFF);
-
-	char *settings[] = { "SPANGC_STACKS=all", "SPANGC_MODE=gc", NULL };
-
-	knobs = defaults;
-	knobs_read(settings, false);
-	cr_assert_eq(knobs.stacks, KNOB_STACKS_ALL);
 }
 
 Test(knobs, numbers_have_bounds)
@@ -272,19 +263,49 @@ Test(knobs, a_socket_is_on_or_an_absolute_path)
 	expect_refused("SPANGC_CONTROL=/x.%d", message);
 }
 
-Test(knobs, a_name_to_come_is_not_called_unknown)
+Test(knobs, the_collector_s)
 {
-	expect_refused("SPANGC_GC_PERCENT=50", "not built in this version; ignored");
-	expect_refused("SPANGC_GC_TRACE=1", "not built in this version; ignored");
+	static const char percent[] = "must be off or a number in 1-1000000; using 100";
+	static const char dirty[] = "must be one of auto uffd mprotect snapshot stw; using auto";
+
+	expect("SPANGC_GC_PERCENT=1", &knobs.gc_percent, 1);
+	expect("SPANGC_GC_PERCENT=1000000", &knobs.gc_percent, 1000000);
+	expect("SPANGC_GC_PERCENT=off", &knobs.gc_percent, KNOB_OFF);
+	expect_refused("SPANGC_GC_PERCENT=0", percent);
+	expect_refused("SPANGC_GC_PERCENT=1000001", percent);
+	expect_refused("SPANGC_GC_PERCENT=-1", percent);
+	expect_refused("SPANGC_GC_PERCENT=", percent);
+	expect_refused("SPANGC_GC_PERCENT=auto", percent);
+	expect_refused("SPANGC_GC_PERCENT=100%", percent);
+	expect("SPANGC_GC_PERIOD=10s", &knobs.gc_period_ms, 10000);
+	expect("SPANGC_GC_PERIOD=0", &knobs.gc_period_ms, KNOB_NEVER);
+	expect_refused("SPANGC_GC_PERIOD=10", "must be a time like 500ms (ms s m), 0, never; using 2m");
+	expect("SPANGC_GC_DIRTY=uffd", &knobs.gc_dirty, KNOB_GC_DIRTY_UFFD);
+	expect("SPANGC_GC_DIRTY=mprotect", &knobs.gc_dirty, KNOB_GC_DIRTY_MPROTECT);
+	expect("SPANGC_GC_DIRTY=snapshot", &knobs.gc_dirty, KNOB_GC_DIRTY_SNAPSHOT);
+	expect("SPANGC_GC_DIRTY=stw", &knobs.gc_dirty, KNOB_GC_DIRTY_STW);
+	expect_refused("SPANGC_GC_DIRTY=fork", dirty);
+	expect("SPANGC_GC_FREE=ignore", &knobs.gc_free, KNOB_GC_FREE_IGNORE);
+	expect_refused("SPANGC_GC_FREE=honour", "must be one of honor ignore; using honor");
+	expect("SPANGC_GC_TRACE=1", &knobs.gc_trace, 1);
+	expect_refused("SPANGC_GC_TRACE=2", "must be one of 0 1; using 0");
+	expect_refused("SPANGC_STACK_DEPTH=off", "must be a number in 1-255; using 32");
+}
+
+/* Elsewhere the default is all. */
+Test(knobs, mode_gc_keeps_stacks_only_if_told)
+{
+	expect("SPANGC_MODE=gc", &knobs.stacks, KNOB_OFF);
+	expect("SPANGC_MODE=leaks", &knobs.stacks, KNOB_STACKS_ALL);
+	cr_assert_eq(read_settings((char *[]){ "SPANGC_STACKS=all", "SPANGC_MODE=gc", NULL }, false), 0);
+	cr_assert_eq(knobs.stacks, KNOB_STACKS_ALL);
 }
 
 Test(knobs, an_unknown_name_is_told_with_the_known_ones)
 {
 	const char *message = "no such variable; ignored; there are SPANGC_*:"
 #define KNOB(name, field, kind, dflt, values, help) " " #name
-#define KNOB_LATER(name)
 #include "core/knobs.def"
-#undef KNOB_LATER
 #undef KNOB
 		;
 

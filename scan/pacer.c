@@ -1,0 +1,267 @@
+/* pacer.c: goal, trigger, assists and the choice between minor and full cycles.
+ *
+ * Reached from the thread that runs cycles, pacer_assist() and pacer_due() from any that allocates.
+ * Depends on base.h only. Checked against simulated programs by tests/unit/pacer.c.
+ */
+#include "scan/pacer.h"
+
+#define HEAP_MIN_BYTES MIB(4)                   /* at 100 percent */
+#define HEAP_MIN_TIMES 8                        /* that much, where cycles would take ... */
+#define CHEAP_SHARE 0.1                         /* ... more than this part of the time */
+#define RUNWAY_MAX 0.5                          /* of the way from live to goal ... */
+#define RUNWAY_MIN 0.05                         /* ... kept free at its end */
+#define LIMIT_HEADROOM 32                       /* one part of so many of the limit, ... */
+#define LIMIT_HEADROOM_MIN MIB(1)               /* ... or this */
+#define WAY_MIN 64                              /* one part of so many of live, at least, to the goal */
+#define WAY_MIN_BYTES KIB(256)
+#define MINOR_ROOM 0.5                          /* of the room, which minor cycles may fill up */
+#define MINOR_COST_S 0.004                      /* a full cycle for less is not to be bettered */
+#define NFULL_WAITED_MAX 16
+#define EXCESS_MAX_S 1.0                        /* per processor, before collection holds back ... */
+#define EXCESS_KEPT_S 5.0                       /* ... and as much of it is remembered */
+#define SMOOTH 0.5                              /* weight of what is new */
+#define ASSIST_SHARE 4                          /* times its own share, a thread assists at most */
+#define ASSIST_MIN_BYTES KIB(64)
+#define ASSIST_MAX_BYTES MIB(1)                 /* 2 ms: nobody can be stopped meanwhile */
+#define ASSIST_MEAN_BYTES KIB(256)              /* when marking is as far behind as it should be */
+#define EVERY_MIN_BYTES KIB(16)
+#define EVERY_MAX_BYTES MIB(1)
+
+static double at_least(double x, double min)
+{
+	return x > min ? x : min;
+}
+
+static double at_most(double x, double max)
+{
+	return x < max ? x : max;
+}
+
+/* Saturates; what is not a number, or below 0, is 0. */
+static uint64_t to_bytes(double x)
+{
+	if (!(x > 0))
+		return 0;
+	return x < 9e18 ? (uint64_t)x : UINT64_MAX;
+}
+
+static double smoothed(double old, double new)
+{
+	return old > 0 ? old + SMOOTH * (new - old) : new;
+}
+
+void pacer_start(struct pacer *p, uint64_t percent, uint64_t limit_bytes, unsigned nprocs,
+                 unsigned nworkers)
+{
+	*p = (struct pacer){ .percent = percent, .limit_bytes = limit_bytes };
+	p->nprocs = nprocs ? nprocs : 1;
+	p->nworkers = at_most(nworkers ? nworkers : 1, p->nprocs);
+}
+
+/* --- learning --- */
+
+static double cost_s(const struct pacer *p, const struct pacer_cycle *c)
+{
+	return c->cpu_s + c->assist_s + c->fault_s + c->stopped_s * p->nprocs;
+}
+
+/* What the program would have taken without assists, per byte that workers read. */
+static void learn_ratio(struct pacer *p, const struct pacer_cycle *c)
+{
+	double taken = c->end_bytes > c->start_bytes ? (double)(c->end_bytes - c->start_bytes) : 0;
+	double others_s = at_least(p->nprocs - p->nworkers, 0.5) * c->mark_s;
+	double free_to_run = c->assist_s > 0 ? at_least(1 - c->assist_s / others_s, 0.1) : 1;
+
+	if (c->mark_s <= 0 || !c->work_bytes)
+		return;
+	p->cons_mark[p->ncycles++ % PACER_NCYCLES] = taken / free_to_run / (double)c->work_bytes;
+}
+
+static void learn_rate(struct pacer *p, const struct pacer_cycle *c)
+{
+	double taken = c->end_bytes > p->live_bytes ? (double)(c->end_bytes - p->live_bytes) : 0;
+
+	if (c->elapsed_s > 0)
+		p->take_bps = smoothed(p->take_bps, taken / c->elapsed_s);
+}
+
+static void learn_full(struct pacer *p, const struct pacer_cycle *c, double yield)
+{
+	p->base_bytes = c->live_bytes;
+	p->full_work_bytes = c->work_bytes + c->assist_bytes;
+	p->full_yield = smoothed(p->full_yield, yield);
+	p->full_cost_s = smoothed(p->full_cost_s, cost_s(p, c));
+	if (p->nfull_to_go > 0)
+		p->nfull_to_go--;
+}
+
+/* The yield of full cycles includes what minor ones left over; so equality is in favour of minor. */
+static void learn_minor(struct pacer *p, const struct pacer_cycle *c, double yield)
+{
+	p->minor_work_bytes = to_bytes(smoothed((double)p->minor_work_bytes,
+	                                        (double)(c->work_bytes + c->assist_bytes)));
+	p->minor_yield = yield;
+	if (yield >= p->full_yield) {
+		p->nfull_waited = 0;
+		return;
+	}
+	p->nfull_waited = p->nfull_waited ? 2 * p->nfull_waited : 1;
+	if (p->nfull_waited > NFULL_WAITED_MAX)
+		p->nfull_waited = NFULL_WAITED_MAX;
+	p->nfull_to_go = p->nfull_waited;
+}
+
+void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
+{
+	double cost = cost_s(p, c), yield = (double)c->reclaimed_bytes / at_least(cost, 1e-6);
+
+	learn_ratio(p, c);
+	learn_rate(p, c);
+	p->cost_s = smoothed(p->cost_s, cost);
+	p->live_bytes = c->live_bytes;
+	p->root_bytes = c->root_bytes;
+	if (c->is_minor)
+		learn_minor(p, c, yield);
+	else
+		learn_full(p, c, yield);
+	p->excess_s += cost - c->elapsed_s * p->nprocs / 2;
+	p->excess_s = at_most(at_least(p->excess_s, 0), EXCESS_KEPT_S * p->nprocs);
+	p->wait_s = at_least(2 * cost / p->nprocs - c->mark_s - c->stopped_s, 0);
+}
+
+/* --- planning --- */
+
+/* However little lives. */
+static double least_goal(const struct pacer *p)
+{
+	double least = (double)HEAP_MIN_BYTES * (double)p->percent / 100;
+	double cheap = (double)p->live_bytes + p->take_bps * p->cost_s / (CHEAP_SHARE * p->nprocs);
+
+	return at_least(least, at_most(cheap, HEAP_MIN_TIMES * least));
+}
+
+static double goal_by_percent(const struct pacer *p)
+{
+	double grown = (double)p->base_bytes
+	               + ((double)p->base_bytes + (double)p->root_bytes) * (double)p->percent / 100;
+
+	if (p->percent == PACER_PERCENT_OFF)
+		return (double)UINT64_MAX;
+	return at_least(grown, least_goal(p));
+}
+
+static double goal_by_limit(const struct pacer *p, uint64_t other_bytes)
+{
+	double limit = (double)p->limit_bytes;
+	double headroom = at_least(limit / LIMIT_HEADROOM, LIMIT_HEADROOM_MIN);
+
+	return p->limit_bytes == PACER_NO_LIMIT ? (double)UINT64_MAX
+	                                        : limit - headroom - (double)other_bytes;
+}
+
+/* Below what lives no cycle can get: a goal there is one just above it. */
+static double goal(const struct pacer *p, uint64_t other_bytes)
+{
+	double live = (double)p->live_bytes;
+	double nearest = live + at_least(live / WAY_MIN, WAY_MIN_BYTES);
+
+	return at_least(at_most(goal_by_percent(p), goal_by_limit(p, other_bytes)), nearest);
+}
+
+static bool has_room(const struct pacer *p, double goal_bytes)
+{
+	double base = (double)p->base_bytes;
+
+	return (double)p->live_bytes - base <= MINOR_ROOM * (goal_bytes - base);
+}
+
+bool pacer_wants_minor(const struct pacer *p)
+{
+	return p->full_cost_s > MINOR_COST_S && p->nfull_to_go == 0;
+}
+
+static double runway(const struct pacer *p, uint64_t work_bytes)
+{
+	double most = 0;
+
+	for (int i = 0; i < PACER_NCYCLES; i++)
+		most = at_least(p->cons_mark[i], most);
+	return most * (double)work_bytes;
+}
+
+/* Where there was no minor cycle yet, it reads a quarter of what a full one reads. */
+static uint64_t work_ahead(const struct pacer *p, bool is_minor)
+{
+	if (!is_minor)
+		return p->full_work_bytes;
+	return p->minor_work_bytes ? p->minor_work_bytes : p->full_work_bytes / 4;
+}
+
+struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool is_armed)
+{
+	double live = (double)p->live_bytes, to = goal(p, other_bytes), way = to - live, trigger;
+	bool is_minor = is_armed && pacer_wants_minor(p) && has_room(p, to);
+	uint64_t work = work_ahead(p, is_minor);
+	bool has_excess = p->excess_s >= EXCESS_MAX_S * p->nprocs;
+
+	trigger = to - at_most(at_least(runway(p, work), RUNWAY_MIN * way), RUNWAY_MAX * way);
+	return (struct pacer_plan){
+		.goal_bytes = to_bytes(to),
+		.trigger_bytes = to_bytes(to) == UINT64_MAX ? UINT64_MAX : to_bytes(trigger),
+		.work_bytes = work,
+		.assist_ratio = (double)work / at_least(to - trigger, 1),
+		.has_assists = !has_excess,
+		.wait_s = has_excess ? p->wait_s : 0,
+		.next_is_minor = is_minor,
+	};
+}
+
+void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes)
+{
+	double start = (double)start_bytes, goal_bytes = (double)plan->goal_bytes;
+	double way = at_least(at_least(start / WAY_MIN, WAY_MIN_BYTES),
+	                      goal_bytes - (double)plan->trigger_bytes);
+
+	if (!plan->work_bytes)
+		plan->work_bytes = start_bytes;
+	if (goal_bytes < start + way && plan->goal_bytes != UINT64_MAX)
+		plan->goal_bytes = to_bytes(start + way);
+	plan->assist_ratio = (double)plan->work_bytes / at_least((double)plan->goal_bytes - start, 1);
+}
+
+/* --- assisting --- */
+
+uint64_t pacer_due(uint64_t total, uint64_t done, uint64_t from, uint64_t to, uint64_t now)
+{
+	double wanted;
+
+	if (done >= total || now <= from)
+		return 0;
+	if (now >= to)
+		return total - done;
+	wanted = (double)total * ((double)(now - from) / (double)(to - from));
+	return wanted > (double)done ? to_bytes(wanted - (double)done) : 0;
+}
+
+uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint64_t now_bytes,
+                      uint64_t done_bytes, uint64_t taken_bytes)
+{
+	uint64_t total = plan->work_bytes, due, share;
+
+	if (!plan->has_assists)
+		return 0;
+	share = to_bytes(at_most(at_least((double)taken_bytes * plan->assist_ratio * ASSIST_SHARE,
+	                                  ASSIST_MIN_BYTES), ASSIST_MAX_BYTES));
+	if (now_bytes >= plan->goal_bytes)
+		return share;                   /* whatever is left, it should be over */
+	if (done_bytes >= total)                /* there is more than thought: at most all */
+		total = start_bytes;
+	due = pacer_due(total, done_bytes, start_bytes, plan->goal_bytes, now_bytes);
+	return due < share ? due : share;
+}
+
+uint64_t pacer_assist_every(const struct pacer_plan *plan)
+{
+	return to_bytes(at_most(at_least(ASSIST_MEAN_BYTES / at_least(plan->assist_ratio, 1e-6),
+	                                 EVERY_MIN_BYTES), EVERY_MAX_BYTES));
+}

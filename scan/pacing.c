@@ -1,0 +1,270 @@
+/* pacing.c: see pacing.h.
+ *
+ * Reached from preload/collector.c. Depends on pacer.h, cycle.h, and core/budget.h, by which threads
+ * that allocate are asked to come here.
+ *
+ *     the budget    between cycles   until the heap is where the next one is to start
+ *                   marking          until the next look at whether marking is behind
+ *                   sweeping         the same for the sweep
+ * plan, start_bytes and swept_from change while phase is CYCLE_OFF only, and are read in other phases: a
+ * thread that is late by a phase reads some of each, and helps too much or too little, once.
+ */
+#include "scan/pacing.h"
+
+#include "core/budget.h"
+#include "core/heap.h"
+#include "core/knobs.h"
+#include "core/meta.h"
+#include "core/os.h"
+#include "core/sweep.h"
+#include "scan/mark.h"
+#include "scan/pacer.h"
+#include "scan/pauses.h"
+#include "scan/tally.h"
+#include "scan/trace.h"
+#include "scan/workers.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define AGAIN_BYTES KIB(256)                    /* allocated until a thread is asked again */
+#define WAIT_BYTES MIB(1)                       /* the same, while no cycle may start yet */
+#define SWEEP_WAY_LEAST MIB(1)
+#define SWEEP_MAX_BYTES MIB(4)                  /* at once, by a thread that allocates: 0.1 ms or so */
+#define NS_PER_S 1e9
+#define FAULT_S 1e-6                            /* a write to a page that is armed */
+#define NS_PER_BYTE 2                           /* of marking */
+#define NAP_LEAST_BYTES KIB(32)
+#define NAP_MAX_NS UINT64_C(20000000)
+#define LATE_BYTES MIB(1)                       /* a nap of 2 ms at the goal ... */
+#define LATE_TIMES 50                           /* ... and of 20 where the heap is a fifth behind it */
+
+static struct {
+	struct pacer pacer;
+	struct pacer_plan plan;
+	uint64_t start_ns;                      /* of the process */
+	uint64_t start_bytes;                   /* in use, when the cycle began */
+	_Atomic uint64_t swept_from;            /* in use, when its sweep was first looked at; 0: not yet */
+	uint64_t ended_ns;                      /* the last cycle */
+	unsigned nprocs;
+} pacing;
+
+static int64_t budget_until(uint64_t trigger, uint64_t now)
+{
+	if (trigger == UINT64_MAX)
+		return INT64_MAX;
+	return trigger > now ? (int64_t)(trigger - now) : 0;
+}
+
+static void plan_next(void)
+{
+	pacing.plan = pacer_plan(&pacing.pacer, meta_bytes(), cycle_can_be_minor());
+	budget_set(budget_until(pacing.plan.trigger_bytes, cycle_used_bytes()));
+}
+
+void pacing_start(void)
+{
+	pacing.nprocs = workers_processors();
+	pacer_start(&pacing.pacer, knobs.gc_percent, knobs.memory_limit_bytes, pacing.nprocs,
+	            workers_wanted(WORKERS_BESIDE));
+	pacing.start_ns = pacing.ended_ns = os_now_ns();
+	plan_next();
+}
+
+enum cycle_kind pacing_kind(void)
+{
+	return pacing.plan.next_is_minor ? CYCLE_MINOR : CYCLE_FULL;
+}
+
+bool pacing_is_due(void)
+{
+	uint64_t used = cycle_used_bytes();
+
+	if (used >= pacing.plan.trigger_bytes)
+		return true;
+	budget_set(budget_until(pacing.plan.trigger_bytes, used));
+	return false;
+}
+
+bool pacing_begin(void)
+{
+	pacing.start_bytes = cycle_used_bytes();
+	/* relaxed: see the head. */
+	atomic_store_explicit(&pacing.swept_from, 0, memory_order_relaxed);
+	pacer_begin(&pacing.plan, pacing.start_bytes);
+	budget_set((int64_t)pacer_assist_every(&pacing.plan));
+	return pacer_wants_minor(&pacing.pacer);
+}
+
+static void learn(const struct cycle_last *last, uint64_t elapsed_ns)
+{
+	uint64_t stopped_ns = last->arm_stop_ns + last->first_stop_ns + last->final_stop_ns;
+	uint64_t helped = last->assist_bytes;
+	uint64_t read = last->read_bytes - last->root_bytes;
+
+	pacer_learn(&pacing.pacer, &(struct pacer_cycle){
+		.is_minor = last->kind == CYCLE_MINOR,
+		.start_bytes = last->heap_before,
+		.end_bytes = last->heap_marked,
+		.live_bytes = last->heap_marked > last->reclaimed_bytes
+		              ? last->heap_marked - last->reclaimed_bytes : 0,
+		.reclaimed_bytes = last->reclaimed_bytes,
+		.root_bytes = last->root_bytes,
+		.work_bytes = last->read_bytes > last->root_bytes && read > helped ? read - helped : 0,
+		.assist_bytes = helped,
+		.mark_s = (double)last->mark_ns / NS_PER_S,
+		.stopped_s = (double)stopped_ns / NS_PER_S,
+		.cpu_s = (double)last->cpu_us / 1e6,
+		.assist_s = (double)last->assist_ns / NS_PER_S,
+		.fault_s = (double)last->dirty_pages * FAULT_S,
+		.elapsed_s = (double)elapsed_ns / NS_PER_S,
+	});
+}
+
+static void trace(const struct cycle_last *last, bool is_forced, int fd)
+{
+	struct text t = { 0 };
+
+	if (fd < 0 || !trace_is_on())
+		return;
+	trace_line(&t, last, &(struct trace_world){
+		.start_ns = pacing.start_ns, .goal_bytes = pacing.plan.goal_bytes,
+		.after_bytes = cycle_used_bytes(), .nprocs = pacing.nprocs, .is_forced = is_forced,
+	});
+	text_flush(&t, fd);
+}
+
+void pacing_end(bool is_forced, int fd)
+{
+	struct cycle_last last = cycle_last();
+
+	tally_add(&last);
+	trace(&last, is_forced, fd);
+	if (last.failure) {
+		/* As if it had found nothing dead: not again at once. */
+		pacing.plan.trigger_bytes += pacing.plan.trigger_bytes / 4;
+		pacing.plan.goal_bytes += pacing.plan.goal_bytes / 4;
+		budget_set(budget_until(pacing.plan.trigger_bytes, cycle_used_bytes()));
+	} else {
+		learn(&last, last.ended_ns - pacing.ended_ns);
+		plan_next();
+	}
+	pacing.ended_ns = last.ended_ns;
+}
+
+static uint64_t at_most(uint64_t n, uint64_t max)
+{
+	return n < max ? n : max;
+}
+
+/* What is left of a cycle may be in the hands of its thread, which others keep from running: who should
+ * have read `nbytes`, and found nothing to read, lets it run for as long. */
+static void nap(uint64_t nbytes)
+{
+	const struct timespec moment = { .tv_nsec = (long)at_most(nbytes * NS_PER_BYTE, NAP_MAX_NS) };
+	int kept = errno;
+
+	if (nbytes >= NAP_LEAST_BYTES && cycle_phase() != CYCLE_STOP)
+		syscall(SYS_nanosleep, &moment, NULL);
+	errno = kept;
+}
+
+/* The heap is at its goal, and the cycle is not over. From then on a thread comes here whenever it takes
+ * slots from spans, and naps unless it can help. With 20 threads that allocate on 2 processors the heap
+ * grew to 7 times its goal otherwise, and with 200 to 11 times. */
+static bool is_late(uint64_t used, uint64_t goal)
+{
+	return pacing.plan.has_assists && used >= goal;
+}
+
+/* What a thread should read then, which makes its nap: the longer the further the heap is behind its
+ * goal, for there may be many of them. */
+static uint64_t late_bytes(uint64_t used, uint64_t goal)
+{
+	if (!is_late(used, goal))
+		return 0;
+	return (uint64_t)((double)LATE_BYTES * (1 + LATE_TIMES * (double)(used - goal) / (double)goal));
+}
+
+static void help_mark(void)
+{
+	uint64_t used = cycle_used_bytes(), every = pacer_assist_every(&pacing.plan);
+	uint64_t due = pacer_assist(&pacing.plan, pacing.start_bytes, used, mark_counts().nbytes, every);
+	uint64_t late = late_bytes(used, pacing.plan.goal_bytes);
+
+	budget_set(late ? 0 : (int64_t)every);
+	if (due && cycle_assist(due) < due / 2)
+		nap(late ? late : due);
+}
+
+/* Sweeping counts what it reclaimed when it is over: until then the heap grows from here on. */
+static uint64_t sweep_line_from(uint64_t used)
+{
+	uint64_t from = 0;
+
+	/* relaxed, both: a figure; one thread sets it. */
+	if (atomic_compare_exchange_strong_explicit(&pacing.swept_from, &from, used, memory_order_relaxed,
+	                                            memory_order_relaxed))
+		return used;
+	return from;
+}
+
+/* Half of what is taken from the end of a cycle to the beginning of the next. */
+static uint64_t sweep_way(void)
+{
+	uint64_t live = pacing.pacer.live_bytes, trigger = pacing.plan.trigger_bytes;
+	uint64_t way = trigger > live && trigger != UINT64_MAX ? (trigger - live) / 2 : 0;
+
+	return way > SWEEP_WAY_LEAST ? way : SWEEP_WAY_LEAST;
+}
+
+static void help_sweep(void)
+{
+	size_t heap_bytes = atomic_load_explicit(&heap.nbytes, memory_order_relaxed);
+	uint64_t used = cycle_used_bytes(), from = sweep_line_from(used), to = from + sweep_way();
+	uint64_t due = pacer_due(heap_bytes, sweep_claimed_bytes(), from, to, used);
+
+	budget_set(is_late(used, to) ? 0 : AGAIN_BYTES);
+	if (due && cycle_assist(at_most(due, SWEEP_MAX_BYTES)))
+		return;
+	nap(late_bytes(used, to));
+}
+
+/* A cycle that fails over and over, or a heap that grows at once behind the goal: not more than half of
+ * the time is for collecting. */
+static bool has_to_wait(void)
+{
+	return (double)(os_now_ns() - pacing.ended_ns) / NS_PER_S < pacing.plan.wait_s;
+}
+
+bool pacing_spent(void)
+{
+	switch (cycle_phase()) {
+	case CYCLE_MARK:
+		help_mark();
+		return false;
+	case CYCLE_SWEEP:
+		help_sweep();
+		return false;
+	case CYCLE_STOP:
+		return false;
+	default:
+		break;
+	}
+	if (has_to_wait()) {
+		budget_set(WAIT_BYTES);
+		return false;
+	}
+	budget_set(AGAIN_BYTES);
+	nap(late_bytes(cycle_used_bytes(), pacing.plan.goal_bytes));
+	return true;
+}
+
+void pacing_fork_child(void)
+{
+	pauses_fork_child();
+	tally_fork_child();
+	pacing_start();
+}

@@ -1,0 +1,418 @@
+/* sweep.c: random heaps, of which the sweep takes what has no mark and nothing else; what is born
+ * meanwhile; where the reclaimed goes; what is said of it. SEED=n repeats a heap.
+ */
+#include <criterion/criterion.h>
+#include <signal.h>
+
+#include "core/budget.h"
+#include "core/sweep.h"
+#include "core/verify.h"
+#include "tests/check.h"
+#include "tests/core.h"
+#include "tests/unit/capture.h"
+
+#define NBLOCKS 20000
+#define MANY_BYTES MIB(24)
+
+struct model {
+	char *p;
+	size_t nbytes;                          /* of the slot or the pages */
+	bool is_marked, is_large;
+};
+
+static struct model model[NBLOCKS];
+static uint64_t rng;
+
+static unsigned below(unsigned n)
+{
+	return (unsigned)(next_random(&rng) >> 16) % n;
+}
+
+static void start(void)
+{
+	core_start_gc();
+	rng = seed_from_env();
+}
+
+static size_t heap_bytes(void)
+{
+	return atomic_load_explicit(&heap.nbytes, memory_order_relaxed);
+}
+
+static void set_black(bool is_black)
+{
+	atomic_store_explicit(&marks.is_black, is_black, memory_order_relaxed);
+}
+
+static bool is_block(const void *p)
+{
+	struct block b;
+
+	return block_find(p, &b);
+}
+
+static class_idx granule(const void *p)
+{
+	return atomic_load_explicit(heap_granule((uintptr_t)p), memory_order_relaxed);
+}
+
+static void sweep_all(void)
+{
+	while (sweep_some(SWEEP_UNIT_BYTES * (1 + below(9))))
+		;
+	cr_assert(sweep_is_done());
+}
+
+/* A cycle that finds nothing but the marks there are. */
+static void cycle(void)
+{
+	set_black(true);
+	sweep_begin(heap_bytes());
+	sweep_all();
+	set_black(false);
+	sweep_finish();
+}
+
+static void *any_block(void)
+{
+	static const size_t most[] = { 15, 100, 1000, 8000, SIZECLASS_MAX, KIB(200) };
+	size_t nbytes = below((unsigned)most[below(COUNT(most))]);
+
+	if (below(8) == 0)
+		return cache_alloc_class(sizeclass_noscan(sizeclass_of(nbytes % 4096 + 1)));
+	return core_malloc(nbytes);
+}
+
+static void fill(struct model *m)
+{
+	struct block b;
+
+	m->p = any_block();
+	cr_assert(block_find(m->p, &b));
+	m->nbytes = b.usable + heap.tail_bytes;
+	m->is_large = b.class == SIZECLASS_LARGE;
+	m->is_marked = below(2);
+	if (m->is_marked)
+		marks_set((uintptr_t)m->p);
+}
+
+static void check_swept(const struct model *m, unsigned n, const struct sweep_counts *before)
+{
+	struct sweep_counts want = *before, is = sweep_counts();
+
+	for (unsigned i = 0; i < n; i++) {
+		cr_assert_eq(is_block(m[i].p), m[i].is_marked, "%p", (void *)m[i].p);
+		cr_assert_eq(block_is_reclaimed(m[i].p), !m[i].is_marked);
+		if (m[i].is_marked)
+			continue;
+		want.nblocks++;
+		want.nbytes += m[i].nbytes;
+		want.nlarge += m[i].is_large;
+	}
+	cr_assert_eq(is.nblocks, want.nblocks);
+	cr_assert_eq(is.nbytes, want.nbytes);
+	cr_assert_eq(is.nlarge, want.nlarge);
+}
+
+Test(sweep, takes_what_is_allocated_and_has_no_mark, .init = start)
+{
+	unsigned nleft = 0;
+
+	for (unsigned round = 0; round < 4; round++) {
+		unsigned n = nleft + below(NBLOCKS - nleft) + 1;
+
+		n = n < NBLOCKS ? n : NBLOCKS;
+		for (unsigned i = nleft; i < n; i++)
+			fill(&model[i]);
+		/* What the program freed is not the sweep's. */
+		for (unsigned i = 0; i < n; i++) {
+			if (model[i].is_marked || below(4))
+				continue;
+			cache_free(model[i].p);
+			model[i] = model[--n];
+		}
+		cycle();
+		check_swept(model, n, &(struct sweep_counts){ 0 });
+		core_verify();
+		verify_all();
+		nleft = 0;
+		for (unsigned i = 0; i < n; i++) {
+			if (model[i].is_marked)
+				model[nleft++] = model[i];
+		}
+	}
+	marks_clear(heap_bytes());
+	cycle();
+	cr_assert(core_returns_all_pages());
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct model *x = a, *y = b;
+
+	return x->p < y->p ? -1 : x->p > y->p;
+}
+
+Test(sweep, its_slots_are_handed_out_again_each_once, .init = start)
+{
+	for (unsigned i = 0; i < NBLOCKS; i++)
+		fill(&model[i]);
+	cycle();
+	for (unsigned i = 0; i < NBLOCKS; i++) {
+		if (!model[i].is_marked)
+			fill(&model[i]);
+	}
+	qsort(model, NBLOCKS, sizeof *model, by_address);
+	for (unsigned i = 0; i + 1 < NBLOCKS; i++)
+		cr_assert(model[i].p + model[i].nbytes <= model[i + 1].p);
+	verify_all();
+}
+
+Test(sweep, what_is_born_meanwhile_stays, .init = start)
+{
+	char *before = core_malloc(100), *large = core_malloc(KIB(100));
+
+	set_black(true);
+
+	char *small = core_malloc(100), *pages = core_malloc(KIB(100));
+	char *noscan = cache_alloc_class(sizeclass_noscan(8));
+
+	sweep_begin(heap_bytes());
+
+	char *late = core_malloc(100);
+
+	sweep_all();
+	set_black(false);
+	sweep_finish();
+	cr_assert(is_block(small) && is_block(pages) && is_block(noscan) && is_block(late));
+	cr_assert(!is_block(before) && !is_block(large));
+	cr_assert_eq(sweep_counts().nblocks, 2);
+	cr_assert_eq(sweep_counts().nlarge, 1);
+}
+
+Test(sweep, black_ends, .init = start)
+{
+	char *p = core_malloc(100);
+
+	cr_assert(!marks_is_set((uintptr_t)p));
+	set_black(true);
+	cr_assert(marks_is_set((uintptr_t)core_malloc(100)));
+	set_black(false);
+	cr_assert(!marks_is_set((uintptr_t)core_malloc(100)));
+}
+
+Test(sweep, a_freed_block_has_no_mark, .init = start)
+{
+	char *small = core_malloc(100), *large = core_malloc(KIB(100));
+
+	marks_set((uintptr_t)small);
+	marks_set((uintptr_t)large);
+	cache_free(small);
+	cache_free(large);
+	cr_assert(!marks_is_set((uintptr_t)small) && !marks_is_set((uintptr_t)large));
+	set_black(true);
+	cache_free(small = core_malloc(100));
+	cr_assert(!marks_is_set((uintptr_t)small));
+}
+
+/* Else a block that is freed and made again would look unreached between the two. */
+Test(sweep, marks_stay_while_it_is_on, .init = start)
+{
+	char *p = core_malloc(100);
+
+	marks_set((uintptr_t)p);
+	set_black(true);
+	sweep_begin(heap_bytes());
+	cache_free(p);
+	cr_assert(marks_is_set((uintptr_t)p));
+	sweep_all();
+	set_black(false);
+	sweep_finish();
+	cr_assert(!marks_is_set((uintptr_t)p));         /* where no block is */
+	cache_free(p = core_malloc(100));
+	marks_set((uintptr_t)(p = core_malloc(100)));
+	cache_free(p);
+	cr_assert(!marks_is_set((uintptr_t)p));         /* is_sweeping has ended */
+}
+
+Test(sweep, marks_without_a_block_go, .init = start)
+{
+	char *p = core_malloc(100), *kept = core_malloc(100);
+
+	for (unsigned i = 0; i < 64; i++)
+		marks_set(align_down((uintptr_t)p, 1024) + i * 16);
+	cycle();
+	for (unsigned i = 0; i < 64; i++) {
+		uintptr_t at = align_down((uintptr_t)p, 1024) + i * 16;
+
+		cr_assert_eq(marks_is_set(at), is_block((void *)at));
+	}
+	cr_assert(is_block(p) && is_block(kept));
+}
+
+Test(sweep, clearing_clears_the_heap, .init = start)
+{
+	core_malloc(MANY_BYTES);
+	for (uintptr_t at = heap.base; at < heap.base + heap_bytes(); at += 4096 + 16)
+		marks_set(at);
+	marks_set(heap.base + heap_bytes() - 16);
+	marks_clear(heap_bytes());
+	for (size_t w = 0; w < heap_bytes() / 1024; w++)
+		cr_assert_eq(atomic_load_explicit(&marks.bits[w], memory_order_relaxed), 0);
+}
+
+Test(sweep, spans_that_become_empty_get_to_the_pages, .init = start)
+{
+	for (unsigned i = 0; i < 10000; i++)
+		core_malloc(i % 3000);
+
+	page_idx before = core_used_pages();
+
+	cache_empty_own();
+	cycle();
+	cr_assert_lt(core_used_pages(), before / 4, "%u of %u", core_used_pages(), before);
+}
+
+static void *fill_and_wait(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < 10000; i++)
+		core_malloc(i % 3000);
+	return NULL;
+}
+
+Test(sweep, those_of_threads_that_ended_do, .init = start)
+{
+	core_in_thread(fill_and_wait, NULL);
+
+	page_idx before = core_used_pages();
+
+	cycle();
+	cr_assert_lt(core_used_pages(), before / 4, "%u of %u", core_used_pages(), before);
+}
+
+Test(sweep, malloc_sweeps_before_the_heap_grows, .init = start)
+{
+	for (size_t n = 0; n < MANY_BYTES; n += 1000)
+		core_malloc(900);
+
+	size_t nbytes = heap_bytes();
+
+	set_black(true);
+	sweep_begin(nbytes);
+	/* Other classes: it is not partial spans that help. */
+	for (size_t n = 0; n < MANY_BYTES / 2; n += 200)
+		core_malloc(150);
+	cr_assert_eq(heap_bytes(), nbytes);
+	core_malloc(MANY_BYTES / 4);
+	cr_assert_eq(heap_bytes(), nbytes);
+	sweep_all();
+	set_black(false);
+	sweep_finish();
+	core_verify();
+}
+
+Test(sweep, a_thread_without_a_cache_sweeps_too, .init = start)
+{
+	char *p = NULL;
+
+	for (size_t n = 0; n < MANY_BYTES; n += 200)
+		cache_hand_out(p = central_alloc(sizeclass_of(150)), sizeclass_of(150));
+
+	size_t nbytes = heap_bytes();
+
+	set_black(true);
+	sweep_begin(nbytes);
+	for (size_t n = 0; n < MANY_BYTES / 2; n += 200)
+		cr_assert(central_alloc(sizeclass_of(150)));
+	cr_assert_eq(heap_bytes(), nbytes);
+}
+
+Test(sweep, a_child_has_none, .init = start)
+{
+	char *p = core_malloc(100);
+
+	set_black(true);
+	sweep_begin(heap_bytes());
+	sweep_fork_child();
+	cr_assert(sweep_is_done() && !sweep_is_wanted() && !sweep_some(1));
+	cr_assert(is_block(p) && !marks_is_set((uintptr_t)core_malloc(100)));
+	cycle();
+	cr_assert(!is_block(p));
+}
+
+static void *second_look(void *p)
+{
+	atomic_store_explicit(heap_granule((uintptr_t)p), sizeclass_of(101), memory_order_release);
+	return NULL;
+}
+
+/* A claim that finds a mark afterwards puts the class back: who asks meanwhile waits. */
+Test(sweep, a_block_that_is_put_back_was_always_there, .init = start)
+{
+	char *p = core_malloc(100);
+	pthread_t thread;
+
+	sweep_begin(heap_bytes());
+	marks_set((uintptr_t)p);
+	atomic_store_explicit(heap_granule((uintptr_t)p), SIZECLASS_RECLAIMED, memory_order_relaxed);
+	cr_assert_eq(pthread_create(&thread, NULL, second_look, p), 0);
+	cr_assert(is_block(p));
+	pthread_join(thread, NULL);
+	atomic_store_explicit(heap_granule((uintptr_t)p), SIZECLASS_RECLAIMED, memory_order_relaxed);
+	cr_assert_eq(pthread_create(&thread, NULL, second_look, p), 0);
+	set_black(true);
+	cache_free(p);
+	cr_assert_eq(granule(p), 0);
+	pthread_join(thread, NULL);
+}
+
+static void expect_said(void *p, const char *want)
+{
+	struct capture c;
+	char said[500];
+
+	knobs.misuse = KNOB_MISUSE_WARN;
+	capture_begin(&c);
+	cache_free(p);
+	capture_end(&c, said, sizeof said);
+	cr_assert(strstr(said, want), "%s", said);
+}
+
+Test(sweep, a_free_of_the_reclaimed_says_why, .init = start)
+{
+	char *small = core_malloc(100), *large = core_malloc(KIB(100)), *own = core_malloc(100);
+
+	cache_free(own);
+	cycle();
+	expect_said(small, "reclaimed");
+	expect_said(large, "reclaimed");
+	expect_said(own, "double free");
+	cr_assert(!is_block(small));
+	cr_assert(block_is_reclaimed(small));
+}
+
+/* Slots of another class lie where reclaimed ones were. */
+Test(sweep, granules_of_the_reclaimed_say_nothing_about_later_blocks, .init = start)
+{
+	char *old[4096], *p;
+
+	for (unsigned i = 0; i < COUNT(old); i++)
+		old[i] = core_malloc(10);
+	cycle();
+	for (size_t n = 0; n < MIB(1); n += KIB(16)) {
+		p = core_malloc(KIB(16));
+		for (unsigned i = 0; i < COUNT(old); i++) {
+			if (old[i] > p && old[i] < p + KIB(16))
+				expect_said(old[i], "interior pointer");
+		}
+	}
+	verify_all();
+	cycle();
+	verify_all();
+}
+
+Test(sweep, needs_marks, .init = core_start, .signal = SIGABRT)
+{
+	sweep_begin(heap_bytes());
+}
