@@ -4,19 +4,19 @@
 # make asan       unit, prop and race: a sanitizer brings its own malloc, nothing is preloaded
 # make ubsan      the tests under UBSan, which traps: SIGILL at the very line, gdb shows it
 # make tsan       race under ThreadSanitizer: Criterion does not run there
+# make torture    gc mode for MINUTES (5) a program and way of seeing writes
 # make bench      against other allocators: needs a quiet machine   BENCH="options of scripts/bench"
 # make rss-page   what each way of giving memory back does to many programs   RSS="its options"
-# make demo       about a minute: what this is good for, on real programs
-# make tidy       clang-tidy from compile_commands.json, which the Makefile writes itself
-# make install    DESTDIR= PREFIX= LIBDIR=: the library, spangc, spangc.h, spangc.pc, spangc.7
-# make uninstall clean
+# make gc-bench   mode gc beside bdwgc and Go: stalls, cycles, a server       GC="its options"
+# make demo       about a minute: what this is good for, on real programs     make tidy  clang-tidy
+# make install    DESTDIR= PREFIX= LIBDIR=: library, spangc, .h, .pc, man page   uninstall clean
 # CC, CFLAGS and LDFLAGS are the caller's. CI=true or WERROR=1: a warning is an error.
 
 VARIANT  ?= release
 B        := build/$(VARIANT)
 ARCH     := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 SRC      := $(wildcard core/*.c preload/*.c) \
-            $(filter-out scan/regs_%.c,$(wildcard scan/*.c)) $(wildcard scan/regs_$(ARCH).c)
+            $(filter-out scan/regs_%.c,$(wildcard scan/*.c)) $(wildcard scan/regs_$(ARCH)*.c)
 OBJ      := $(SRC:%.c=$(B)/%.o)
 CORE_OBJ := $(filter-out $(B)/preload/%,$(OBJ))
 LIB      := $(B)/libspangc.so
@@ -47,14 +47,14 @@ programs = $(patsubst %.c,$(B)/%,$(foreach f,$(c_files),$(if $(filter lib%,$(not
 # A sanitizer's runtime stands where our malloc would: only what links core can run there.
 GROUPS_asan := unit prop race
 GROUPS_tsan := race
-GROUPS := $(or $(GROUPS_$(VARIANT)),unit prop race symbols victims process fault programs rss corpus)
+GROUPS := $(or $(GROUPS_$(VARIANT)),unit prop race symbols victims process fault torture programs rss corpus)
 BUILT  := $(filter $(if $(T),$(foreach t,$(T),$(firstword $(subst /, ,$t))),%),$(filter-out rss corpus,$(GROUPS)))
-PRELOADED := symbols victims process fault programs
+PRELOADED := symbols victims process fault torture programs
+BENCHES   := bench demo rss-page gc-bench
 
 Q    := $(if $(V),,@)
 say   = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;) mkdir -p $(@D) &&
 out   = $(CC) $(1) $(CFLAGS) -MMD -MP -MT $@ -MF $@.d -o $@ $<
-
 all: $(LIB) $(if $(filter release,$(VARIANT)),libspangc.so)
 
 libspangc.so: build/release/libspangc.so
@@ -83,11 +83,13 @@ test debug asan ubsan tsan:
 run-tests: $(if $(GROUPS_$(VARIANT)),,all) $(call programs,$(BUILT)) $(call plugins,$(BUILT))
 	$(Q)scripts/run-tests --no-build --variant $(VARIANT) $(T)
 
-bench demo rss-page:
+torture:
+	$(Q)TORTURE_SECONDS=$$((60 * $(or $(MINUTES),5))) $(MAKE) --no-print-directory run-tests T=torture
+$(BENCHES):
 	$(Q)scripts/deps.sh
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)scripts/$@ $(if $(filter bench,$@),$(BENCH)) $(if $(filter rss-page,$@),$(RSS))
-
+	$(Q)scripts/$@ $(if $(filter bench,$@),$(BENCH)) $(if $(filter rss%,$@),$(RSS)) \
+		$(if $(filter gc%,$@),$(GC))
 compile_commands.json: Makefile $(SRC)
 	$(Q)for f in $(SRC); do printf ',\n{"directory": "%s", "file": "%s", "command": "%s -c %s"}' \
 		"$(CURDIR)" $$f '$(CC) $(LIB_FLAGS)' $$f; done | sed '1s/.*/[/; $$s/$$/\n]/' >$@
@@ -116,5 +118,5 @@ uninstall:
 clean:
 	rm -rf build libspangc.so compile_commands.json core/sizeclass_table.h.new
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all test debug asan ubsan tsan run-tests bench demo rss-page tidy install uninstall clean
+.PHONY: all test debug asan ubsan tsan run-tests torture $(BENCHES) tidy install uninstall clean
 .DELETE_ON_ERROR:

@@ -59,7 +59,7 @@ static void put_sums(int fd)
 		{ TALLY_MARK_NS, "mark_ns", "marking beside the program, by the clock" },
 		{ TALLY_SWEEP_NS, "sweep_ns", "sweeping, by the clock" },
 		{ TALLY_CPU_NS, "cpu_ns", "of the thread that collects" },
-		{ TALLY_ASSIST_NS, "assist_ns", "of threads that allocate and help" },
+		{ TALLY_ASSIST_NS, "assist_ns", "of processor, of threads that allocate and help" },
 		{ TALLY_READ_BYTES, "read_bytes", "read by marking, blocks and roots" },
 		{ TALLY_MARKED_BLOCKS, "marked_blocks", "found alive" },
 		{ TALLY_MARKED_BYTES, "marked_bytes", "of their slots" },

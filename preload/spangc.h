@@ -61,7 +61,7 @@ struct spangc_stats {
 	uint64_t gc_mark_ns;            /* marking beside the program, by the clock */
 	uint64_t gc_sweep_ns;           /* sweeping, by the clock */
 	uint64_t gc_cpu_ns;             /* of the thread that collects */
-	uint64_t gc_assist_ns;          /* of threads that allocate and help, by the clock */
+	uint64_t gc_assist_ns;          /* of processor, of threads that allocate and help */
 	uint64_t gc_read_bytes;         /* by marking: blocks and roots */
 	uint64_t gc_marked_bytes;       /* of slots of blocks found alive, each cycle again */
 	uint64_t gc_reclaimed_blocks;

@@ -76,6 +76,7 @@
 #define ROUNDS_MAX 3                            /* of precleaning */
 #define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop; nor if it hardly helps */
 #define PIECE_BYTES MIB(1)                      /* of a sweep */
+#define VERIFY_LINES 10
 #define NAP_NS 50000                            /* for another thread's piece */
 
 static struct {
@@ -194,11 +195,12 @@ static bool read_dirty(const struct dirty *d, bool rearm)
 	return !cycle.is_lost;
 }
 
-static void note_unmarked(uintptr_t block, void *is_any)
+static void note_unmarked(uintptr_t block, void *number)
 {
 	struct text t = { 0 };
 
-	*(bool *)is_any = true;
+	if (++*(unsigned *)number > VERIFY_LINES)
+		return;
 	text_str(&t, "spangc: a cycle would reclaim what is still in use: ");
 	text_hex(&t, block);
 	text_newline(&t);
@@ -208,15 +210,15 @@ static void note_unmarked(uintptr_t block, void *is_any)
 /* ctx: stw */
 static void verify(void)
 {
-	bool is_any = false;
+	unsigned n = 0;
 
 	if (!mark_verify_begin())
 		return;
 	roots_visit_threads(see_thread, NULL);
 	roots_visit_rest(false, see_root, NULL);
 	mark_drain();
-	mark_verify_end(note_unmarked, &is_any);
-	check(!is_any);
+	mark_verify_end(note_unmarked, &n);
+	check(!n);
 }
 
 /* --- the steps --- */
@@ -318,25 +320,35 @@ static const char *collect_stopped(void)
 	return why;
 }
 
-/* Dirty pages, in a stop if it has to be one, which everybody must have obeyed. */
-static bool arm(const struct dirty *d)
-{
-	struct stop s;
-	bool is_armed;
-
-	if (!d->arms_stopped)
-		return d->arm(heap.base, heap_end());
-	if (!begin_stop(&s))
-		return false;
-	is_armed = !scan_stop_info().nmissed && d->arm(heap.base, heap_end());
-	cycle.now.arm_stop_ns = end_stop(&s);
-	return is_armed;
-}
-
 static void disarm(const struct dirty *d)
 {
 	if (d->disarm)
 		d->disarm();
+}
+
+/* Dirty pages, in a stop if it has to be one, which everybody must have obeyed: else it is left. */
+static bool arm(const struct dirty *d)
+{
+	bool has_failed;
+	struct stop s;
+
+	if (!d->arms_stopped) {
+		has_failed = !d->arm(heap.base, heap_end());
+	} else {
+		if (!begin_stop(&s))
+			return false;
+		if (scan_stop_info().nmissed) {
+			cycle.now.arm_stop_ns = end_stop(&s);
+			return false;
+		}
+		has_failed = !d->arm(heap.base, heap_end());
+		cycle.now.arm_stop_ns = end_stop(&s);
+	}
+	if (has_failed) {
+		disarm(d);
+		dirty_failed(d);
+	}
+	return !has_failed;
 }
 
 static bool stop_first(void)
@@ -407,8 +419,6 @@ static const char *collect_tracked(const struct dirty *d, enum cycle_kind kind, 
 	const char *why;
 
 	if (kind == CYCLE_FULL && !arm(d)) {
-		disarm(d);
-		dirty_failed(d);
 		cycle.now.dirty = "stw";
 		return collect_stopped();
 	}
@@ -557,7 +567,7 @@ bool cycle_can_be_minor(void)
  * where there is no stop. */
 uint64_t cycle_assist(size_t nbytes)
 {
-	uint64_t began_ns = os_now_ns(), n = 0;
+	uint64_t cpu_us = os_thread_cpu_us(), n = 0;
 	struct sigmask saved;
 
 	if (cycle_phase() == CYCLE_OFF)
@@ -582,7 +592,8 @@ uint64_t cycle_assist(size_t nbytes)
 	atomic_fetch_sub_explicit(&cycle.nhelping, 1, memory_order_release);
 	sigmask_restore(&saved);
 	/* relaxed: a figure. */
-	atomic_fetch_add_explicit(&cycle.assist_ns, os_now_ns() - began_ns, memory_order_relaxed);
+	atomic_fetch_add_explicit(&cycle.assist_ns, (os_thread_cpu_us() - cpu_us) * 1000,
+	                          memory_order_relaxed);
 	return n;
 }
 

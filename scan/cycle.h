@@ -49,7 +49,7 @@ struct cycle_last {
 	uint64_t mark_ns;                       /* from the first stop's end to the final one */
 	uint64_t sweep_ns;
 	uint64_t cpu_us;                        /* of the thread that ran it, and of a copy */
-	uint64_t assist_ns;                     /* of all other threads, in both phases */
+	uint64_t assist_ns;                     /* cpu, of all other threads, in both phases */
 	uint64_t assist_bytes;                  /* read by them */
 
 	uint64_t heap_before, heap_marked;      /* bytes in use: at the start, at the final stop */

@@ -16,6 +16,7 @@
 
 #include "core/marks.h"
 #include "core/os.h"
+#include "scan/own.h"
 #include "scan/roots.h"
 
 #include <sched.h>
@@ -55,12 +56,11 @@ void mark_limit_work(size_t nbytes)
 static bool map_own_bits(void)
 {
 	size_t wanted = align_up((marker_nbytes() >> marker.shift) / 8 + sizeof *own_bits, MIB(1));
-	void *bits = wanted > own_bits_bytes ? os_map(wanted) : own_bits;
+	void *bits = wanted > own_bits_bytes ? own_map(wanted, "spangc marks") : own_bits;
 
 	if (bits && bits != own_bits) {
 		own_bits = bits;
 		own_bits_bytes = wanted;
-		os_name((uintptr_t)bits, wanted, "spangc marks");
 	}
 	marker.bits = bits;
 	return bits;
@@ -69,9 +69,7 @@ static bool map_own_bits(void)
 static bool map_copies(void)
 {
 	if (!copies)
-		copies = os_map(NWORKERS * COPY_BYTES);
-	if (copies)
-		os_name((uintptr_t)copies, NWORKERS * COPY_BYTES, "spangc copies");
+		copies = own_map(NWORKERS * COPY_BYTES, "spangc copies");
 	for (unsigned i = 0; i < NWORKERS; i++)
 		marker.worker[i].copy = copies + i * COPY_BYTES;
 	return copies;

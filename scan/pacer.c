@@ -6,6 +6,8 @@
 #include "scan/pacer.h"
 
 #define HEAP_MIN_BYTES MIB(4)                   /* at 100 percent */
+#define HEAP_MIN_TIMES 8                        /* that much, where cycles would take ... */
+#define CHEAP_SHARE 0.1                         /* ... more than this part of the time */
 #define RUNWAY_MAX 0.5                          /* of the way from live to goal ... */
 #define RUNWAY_MIN 0.05                         /* ... kept free at its end */
 #define LIMIT_HEADROOM 32                       /* one part of so many of the limit, ... */
@@ -18,10 +20,12 @@
 #define EXCESS_MAX_S 1.0                        /* per processor, before collection holds back ... */
 #define EXCESS_KEPT_S 5.0                       /* ... and as much of it is remembered */
 #define SMOOTH 0.5                              /* weight of what is new */
-#define HARD_GOAL 1.1                           /* of the goal, when more was to read than thought */
 #define ASSIST_SHARE 4                          /* times its own share, a thread assists at most */
 #define ASSIST_MIN_BYTES KIB(64)
-#define ASSIST_MAX_BYTES MIB(1)
+#define ASSIST_MAX_BYTES MIB(1)                 /* 2 ms: nobody can be stopped meanwhile */
+#define ASSIST_MEAN_BYTES KIB(256)              /* when marking is as far behind as it should be */
+#define EVERY_MIN_BYTES KIB(16)
+#define EVERY_MAX_BYTES MIB(1)
 
 static double at_least(double x, double min)
 {
@@ -58,7 +62,7 @@ void pacer_start(struct pacer *p, uint64_t percent, uint64_t limit_bytes, unsign
 
 static double cost_s(const struct pacer *p, const struct pacer_cycle *c)
 {
-	return c->cpu_s + c->assist_s + c->stopped_s * p->nprocs;
+	return c->cpu_s + c->assist_s + c->fault_s + c->stopped_s * p->nprocs;
 }
 
 /* What the program would have taken without assists, per byte that workers read. */
@@ -71,6 +75,14 @@ static void learn_ratio(struct pacer *p, const struct pacer_cycle *c)
 	if (c->mark_s <= 0 || !c->work_bytes)
 		return;
 	p->cons_mark[p->ncycles++ % PACER_NCYCLES] = taken / free_to_run / (double)c->work_bytes;
+}
+
+static void learn_rate(struct pacer *p, const struct pacer_cycle *c)
+{
+	double taken = c->end_bytes > p->live_bytes ? (double)(c->end_bytes - p->live_bytes) : 0;
+
+	if (c->elapsed_s > 0)
+		p->take_bps = smoothed(p->take_bps, taken / c->elapsed_s);
 }
 
 static void learn_full(struct pacer *p, const struct pacer_cycle *c, double yield)
@@ -104,6 +116,8 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 	double cost = cost_s(p, c), yield = (double)c->reclaimed_bytes / at_least(cost, 1e-6);
 
 	learn_ratio(p, c);
+	learn_rate(p, c);
+	p->cost_s = smoothed(p->cost_s, cost);
 	p->live_bytes = c->live_bytes;
 	p->root_bytes = c->root_bytes;
 	if (c->is_minor)
@@ -117,6 +131,15 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 
 /* --- planning --- */
 
+/* However little lives. */
+static double least_goal(const struct pacer *p)
+{
+	double least = (double)HEAP_MIN_BYTES * (double)p->percent / 100;
+	double cheap = (double)p->live_bytes + p->take_bps * p->cost_s / (CHEAP_SHARE * p->nprocs);
+
+	return at_least(least, at_most(cheap, HEAP_MIN_TIMES * least));
+}
+
 static double goal_by_percent(const struct pacer *p)
 {
 	double grown = (double)p->base_bytes
@@ -124,7 +147,7 @@ static double goal_by_percent(const struct pacer *p)
 
 	if (p->percent == PACER_PERCENT_OFF)
 		return (double)UINT64_MAX;
-	return at_least(grown, (double)HEAP_MIN_BYTES * (double)p->percent / 100);
+	return at_least(grown, least_goal(p));
 }
 
 static double goal_by_limit(const struct pacer *p, uint64_t other_bytes)
@@ -195,12 +218,14 @@ struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool i
 
 void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes)
 {
-	double start = (double)start_bytes, nearest = start + at_least(start / WAY_MIN, WAY_MIN_BYTES);
+	double start = (double)start_bytes, goal_bytes = (double)plan->goal_bytes;
+	double way = at_least(at_least(start / WAY_MIN, WAY_MIN_BYTES),
+	                      goal_bytes - (double)plan->trigger_bytes);
 
 	if (!plan->work_bytes)
 		plan->work_bytes = start_bytes;
-	if (plan->goal_bytes < to_bytes(nearest))
-		plan->goal_bytes = to_bytes(nearest);
+	if (goal_bytes < start + way && plan->goal_bytes != UINT64_MAX)
+		plan->goal_bytes = to_bytes(start + way);
 	plan->assist_ratio = (double)plan->work_bytes / at_least((double)plan->goal_bytes - start, 1);
 }
 
@@ -221,24 +246,22 @@ uint64_t pacer_due(uint64_t total, uint64_t done, uint64_t from, uint64_t to, ui
 uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint64_t now_bytes,
                       uint64_t done_bytes, uint64_t taken_bytes)
 {
-	uint64_t total = plan->work_bytes, to = plan->goal_bytes, due, share;
+	uint64_t total = plan->work_bytes, due, share;
 
 	if (!plan->has_assists)
 		return 0;
-	if (done_bytes >= total || now_bytes >= to) {
-		total = start_bytes > done_bytes ? start_bytes : done_bytes;    /* at most */
-		to = to_bytes((double)to * HARD_GOAL);
-	}
-	due = pacer_due(total, done_bytes, start_bytes, to, now_bytes);
-	share = to_bytes((double)taken_bytes * plan->assist_ratio * ASSIST_SHARE);
-	if (share < ASSIST_MIN_BYTES)
-		share = ASSIST_MIN_BYTES;
+	share = to_bytes(at_most(at_least((double)taken_bytes * plan->assist_ratio * ASSIST_SHARE,
+	                                  ASSIST_MIN_BYTES), ASSIST_MAX_BYTES));
+	if (now_bytes >= plan->goal_bytes)
+		return share;                   /* whatever is left, it should be over */
+	if (done_bytes >= total)                /* there is more than thought: at most all */
+		total = start_bytes;
+	due = pacer_due(total, done_bytes, start_bytes, plan->goal_bytes, now_bytes);
 	return due < share ? due : share;
 }
 
-uint64_t pacer_assist_every(const struct pacer_plan *plan, uint64_t start_bytes)
+uint64_t pacer_assist_every(const struct pacer_plan *plan)
 {
-	uint64_t way = plan->goal_bytes > start_bytes ? (plan->goal_bytes - start_bytes) / 64 : 0;
-
-	return way < ASSIST_MIN_BYTES ? ASSIST_MIN_BYTES : way > ASSIST_MAX_BYTES ? ASSIST_MAX_BYTES : way;
+	return to_bytes(at_most(at_least(ASSIST_MEAN_BYTES / at_least(plan->assist_ratio, 1e-6),
+	                                 EVERY_MIN_BYTES), EVERY_MAX_BYTES));
 }

@@ -7,6 +7,8 @@
  * The rules are Go's where nothing is said:
  *   goal     live + (live + roots) * percent / 100, at least 4 MiB * percent / 100; lower near the
  *            memory limit. A cycle is to be done when the heap in use is there.
+ *            A cycle has a price however small the heap is (two stops, all roots). Where that would
+ *            be more than a tenth of the time, the least goal grows to up to 8 times as much.
  *   trigger  the goal less the runway: what the program takes while the workers alone read what
  *            they will have to read, by the largest of the last four cycles' ratios of
  *            bytes taken to bytes read.
@@ -49,6 +51,8 @@ struct pacer {
 	double   full_cost_s;                   /* seconds of processor, smoothed */
 	unsigned nfull_to_go;                   /* full cycles before a minor one is tried again */
 	unsigned nfull_waited;                  /* how many it was the last time */
+	double   take_bps;                      /* bytes taken per second, smoothed */
+	double   cost_s;                        /* of a cycle, in seconds of processor, smoothed */
 	double   excess_s;                      /* processor time beyond half, with a bound */
 	double   wait_s;                        /* after the last cycle: then it had half */
 };
@@ -67,6 +71,7 @@ struct pacer_cycle {
 	double   stopped_s;
 	double   cpu_s;                         /* of its own threads: marking, sweeping, the rest */
 	double   assist_s;                      /* of allocating threads, added up */
+	double   fault_s;                       /* of threads whose writes were to be seen */
 	double   elapsed_s;                     /* since the end of the cycle before, or the start */
 };
 
@@ -95,8 +100,8 @@ bool pacer_wants_minor(const struct pacer *p);
  * use. `is_armed`: writes have been tracked since the last final stop. ctx: any */
 struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool is_armed);
 
-/* A cycle begins with that much in use: if the program came further than the trigger before anybody
- * looked, or what is to be read is not known yet, the plan is made fit for it. ctx: any */
+/* A cycle begins with that much in use. The goal is as far away as it was from the trigger, if the
+ * program came further before anybody looked; what is to be read may not be known yet. ctx: any */
 void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes);
 
 /* Of `total` bytes of work, with `done` behind us: what is missing while the heap in use, on its way
@@ -109,6 +114,6 @@ uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint6
                       uint64_t done_bytes, uint64_t taken_bytes);
 
 /* How many bytes may be taken between two calls of pacer_assist(). ctx: any */
-uint64_t pacer_assist_every(const struct pacer_plan *plan, uint64_t start_bytes);
+uint64_t pacer_assist_every(const struct pacer_plan *plan);
 
 #endif

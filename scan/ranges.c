@@ -2,6 +2,7 @@
 #include "scan/ranges.h"
 
 #include "core/os.h"
+#include "scan/own.h"
 
 #include <string.h>
 
@@ -11,11 +12,10 @@ bool ranges_add(struct ranges *r, uintptr_t from, uintptr_t to)
 {
 	if (r->n == r->room) {
 		size_t nbytes = r->room ? r->room * 2 * sizeof *r->range : FIRST_BYTES;
-		struct range *larger = os_map(nbytes);
+		struct range *larger = own_map(nbytes, "spangc ranges");
 
 		if (!larger)
 			return false;
-		os_name((uintptr_t)larger, nbytes, "spangc ranges");
 		if (r->room) {
 			memcpy(larger, r->range, r->n * sizeof *larger);
 			os_discard((uintptr_t)r->range, r->room * sizeof *r->range);

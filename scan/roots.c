@@ -16,6 +16,7 @@
 #include "core/sigmask.h"
 #include "scan/kernel.h"
 #include "scan/maps.h"
+#include "scan/own.h"
 #include "scan/present.h"
 #include "scan/ranges.h"
 
@@ -50,7 +51,7 @@ struct visit {
 	bool is_unsafe;                         /* somebody runs on: mappings may vanish */
 };
 
-static struct ranges no_roots;
+static struct ranges no_roots, added;
 static bool heap_is_protected;                  /* some of it, against reading */
 
 static struct note *find_note(struct note *n, uintptr_t from, uintptr_t to)
@@ -153,19 +154,29 @@ static void collect_ours(struct ranges *r)
 	exclude_table(&heap.chunk_table, r);
 	exclude_table(&heap.arena_table, r);
 	meta_visit_blocks(exclude, r);
-	for (const struct note *n = noted.excluded; n; n = n->next)
-		exclude(n->from, n->to, r);
 }
 
-/* The list itself, which names the heap's own base; it may move when this is added. */
-static void exclude_list(struct ranges *r)
+/* The lists themselves may move when this is added. */
+static void exclude_own(void)
 {
 	const struct range *before;
 
 	do {
-		before = r->range;
-		exclude((uintptr_t)r->range, (uintptr_t)(r->range + r->room), r);
-	} while (r->range != before);
+		before = no_roots.range;
+		own_visit(exclude, &no_roots);
+	} while (no_roots.range != before);
+}
+
+/* What was noted, as it is now. */
+static void copy_notes(void)
+{
+	ranges_clear(&added);
+	for (const struct note *n = noted.added; n; n = n->next) {
+		if (n->n)
+			ranges_add(&added, n->from, n->to);
+	}
+	for (const struct note *n = noted.excluded; n; n = n->next)
+		exclude(n->from, n->to, &no_roots);
 }
 
 static bool begins_with(const char *text, const char *head)
@@ -244,10 +255,12 @@ static void show_added(const struct visit *v, const struct mapping *m)
 	struct mapping named = *m;
 
 	named.name = "added";
-	for (const struct note *n = noted.added; n; n = n->next) {
-		if (n->n && n->from < m->to && m->from < n->to)
-			present_visit(&named, n->from > m->from ? n->from : m->from,
-			              n->to < m->to ? n->to : m->to, v->is_unsafe, v->fn, v->arg);
+	for (size_t i = 0; i < added.n; i++) {
+		const struct range *r = &added.range[i];
+
+		if (r->from < m->to && m->from < r->to)
+			present_visit(&named, r->from > m->from ? r->from : m->from,
+			              r->to < m->to ? r->to : m->to, v->is_unsafe, v->fn, v->arg);
 	}
 }
 
@@ -260,7 +273,8 @@ static bool see_mapping(const struct mapping *m, void *arg)
 {
 	struct visit *v = arg;
 
-	heap_is_protected |= !m->is_readable && heap_contains(m->from);
+	heap_is_protected |= !m->is_readable && m->to > heap.base
+	                     && heap_contains(m->from > heap.base ? m->from : heap.base);
 
 	show_added(v, m);
 	if (v->has_held && is_relocated(&v->held, m))
@@ -283,35 +297,29 @@ void roots_visit_threads(scan_range_fn *fn, void *arg)
 	scan_threads_visit(fn, arg);
 }
 
-static bool visit_rest(struct visit *v)
-{
-	heap_is_protected = false;
-	ranges_clear(&no_roots);
-	collect_ours(&no_roots);
-	scan_threads_visit_dead(exclude, &no_roots);
-	exclude_list(&no_roots);
-	ranges_sort(&no_roots);
-	kernel_visit(v->fn, v->arg);
-	present_begin();
-
-	bool is_read = maps_visit(see_mapping, v);
-
-	present_end();
-	return is_read;
-}
-
 bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
 {
 	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
 	struct sigmask saved;
-	bool is_read;
 
 	v.is_unsafe = is_running || scan_stop_info().nmissed > 0;
-	if (!is_running)
-		return visit_rest(&v);
-	enter(&saved);
-	is_read = visit_rest(&v);
-	leave(&saved);
+	heap_is_protected = false;
+	ranges_clear(&no_roots);
+	if (is_running)
+		enter(&saved);
+	copy_notes();
+	if (is_running)
+		leave(&saved);
+	collect_ours(&no_roots);
+	scan_threads_visit_dead(exclude, &no_roots);
+	exclude_own();
+	ranges_sort(&no_roots);
+	kernel_visit(fn, arg);
+	present_begin();
+
+	bool is_read = maps_visit(see_mapping, &v);
+
+	present_end();
 	return is_read;
 }
 

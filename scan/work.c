@@ -14,6 +14,7 @@
 #include "scan/work.h"
 
 #include "core/os.h"
+#include "scan/own.h"
 #include "scan/regs.h"
 
 #include <limits.h>
@@ -32,10 +33,9 @@ _Static_assert(sizeof(struct work_buffer) == WORK_BUFFER_BYTES, "");
 static void map(struct work_pool *p, size_t wanted)
 {
 	for (; wanted > p->nbytes_mapped; wanted = align_up(wanted / 2, LEAST_BYTES)) {
-		struct work_buffer *b = os_map(wanted);
+		struct work_buffer *b = own_map(wanted, "spangc work");
 
 		if (b) {
-			os_name((uintptr_t)b, wanted, "spangc work");
 			p->buffer = b;
 			p->nbytes_mapped = wanted;
 		} else if (wanted == LEAST_BYTES) {

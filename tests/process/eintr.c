@@ -1,6 +1,6 @@
-/* eintr.c: in mode leaks no call fails with EINTR because threads are stopped. What has a time ends at
- * it, not earlier; a signal of the program's shows as ever.
- *   timeout: 120
+/* eintr.c: in modes leaks and gc no call fails with EINTR because threads are stopped. What has a time
+ * ends at it, not earlier; a signal of the program's shows as ever.
+ *   timeout: 240
  *   leaks: it sets the mode itself
  */
 #include "tests/process/eintr.h"

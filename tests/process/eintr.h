@@ -1,4 +1,5 @@
-/* eintr.h: calls that block, each in a thread of its own, while the world is stopped many times.
+/* eintr.h: calls that block, each in a thread of its own, while the world is stopped many times, by
+ * reports in mode leaks and by collections in mode gc.
  *
  * A program has a table of them and ends with eintr_main().
  */
@@ -13,6 +14,7 @@
 #define MAX_ROWS 64
 
 extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+extern size_t spangc_collect(void) __attribute__((weak));
 
 static struct timespec now(clockid_t clock)
 {
@@ -87,7 +89,10 @@ static void interrupt(struct run *r)
 static void *go_on_stopping(void *is_over)
 {
 	while (!*(_Atomic bool *)is_over) {
-		__lsan_do_recoverable_leak_check();
+		if (strcmp(getenv("SPANGC_MODE"), "gc") != 0)
+			__lsan_do_recoverable_leak_check();
+		else if (spangc_collect)
+			spangc_collect();
 		sleep_ms(1);
 	}
 	return NULL;
@@ -154,9 +159,23 @@ static void interrupted(const struct row *rows, size_t n)
 	pthread_join(stopper, NULL);
 }
 
-static void set_leaks(void)
+static const struct way {
+	const char *mode, *dirty;
+} ways[] = {
+	{ "leaks", NULL },
+	{ "gc", "uffd" },
+	{ "gc", "mprotect" },
+	{ "gc", "snapshot" },
+	{ "gc", "stw" },
+};
+
+static const struct way *way;
+
+static void set_way(void)
 {
-	setenv("SPANGC_MODE", "leaks", 1);
+	setenv("SPANGC_MODE", way->mode, 1);
+	if (way->dirty)
+		setenv("SPANGC_GC_DIRTY", way->dirty, 1);
 }
 
 static int eintr_main(int argc, const struct row *rows, size_t n, void (*prepare)(void),
@@ -177,8 +196,12 @@ static int eintr_main(int argc, const struct row *rows, size_t n, void (*prepare
 		tidy_up();
 		return nbad > 0;
 	}
-	run_self(&o, "leaks", set_leaks);
-	CHECKF(ended_well(&o), "%x:\n%s", (unsigned)o.status, o.err);
+	for (way = ways; way < ways + COUNT(ways); way++) {
+		watchdog(100);
+		run_self(&o, "stopped", set_way);
+		CHECKF(ended_well(&o), "%s %s: %x:\n%s", way->mode, way->dirty ? way->dirty : "",
+		       (unsigned)o.status, o.err);
+	}
 	return 0;
 }
 

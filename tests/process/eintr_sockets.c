@@ -1,6 +1,6 @@
 /* eintr_sockets.c: eintr.c for sockets, pipes and their like; and what is written or read in many
  * pieces is whole though threads are stopped meanwhile.
- *   timeout: 120
+ *   timeout: 240
  *   leaks: it sets the mode itself
  */
 #include "tests/process/eintr.h"

@@ -107,7 +107,7 @@ static void end_cycle(struct program *g)
 /* The program takes memory for `cpu_s` of its threads' time, less what it must assist. */
 static void take(struct program *g, double cpu_s)
 {
-	uint64_t every = pacer_assist_every(&g->plan, g->cycle.start_bytes);
+	uint64_t every = pacer_assist_every(&g->plan);
 	double left_s = cpu_s - g->debt_bytes / g->mark_bps, bytes;
 
 	if (g->is_marking && g->debt_bytes > 0) {
@@ -404,6 +404,25 @@ Test(pacer, tiny_heaps_do_not_thrash)
 	cr_assert_lt(g.most_bytes, MB(9));
 }
 
+/* A cycle has its price, even where almost nothing lives. */
+Test(pacer, a_tiny_heap_that_is_taken_from_fast_gets_some_room)
+{
+	struct program g = a_program(1, MB(1000), KIB(100));
+
+	g.stop_s = 0.001;
+	start(&g, 100, PACER_NO_LIMIT);
+	run(&g, 10);
+	tell(&g, "tiny and fast", 10);
+	cr_assert_lt(share_of(&g, 10), 0.2);
+	cr_assert_lt(g.most_bytes, MB(40));
+	g.take_bps = MB(5);
+	run(&g, 20);
+	forget(&g);
+	run(&g, 5);
+	tell(&g, "tiny and slow again", 5);
+	cr_assert_lt(g.most_bytes, MB(5));
+}
+
 /* --- arithmetic --- */
 
 static struct pacer_plan plan_after(uint64_t live_bytes, uint64_t root_bytes, uint64_t percent)
@@ -477,8 +496,13 @@ Test(pacer, an_assist_is_bounded)
 
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(100), 0, MIB(1)), 0);
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(101), 0, MIB(1)), MIB(1));
-	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), 0, MIB(1)), 8 * MIB(1));
+	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), 0, KIB(50)), KIB(400));
+	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), 0, MIB(1)), MIB(1));
+	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), 0, 1), KIB(64));
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), MIB(99), MIB(1)), 0);
+	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(250), MIB(500), MIB(1)), MIB(1), "it is late");
+	cr_assert_eq(pacer_assist(&plan, MIB(180), MIB(190), MIB(120), MIB(1)), 0);
+	cr_assert_eq(pacer_assist(&plan, MIB(180), MIB(199), MIB(120), MIB(1)), MIB(1), "more than thought");
 	plan.has_assists = false;
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), 0, MIB(1)), 0, "the half is used up");
 }

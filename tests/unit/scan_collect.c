@@ -1,0 +1,678 @@
+/* scan_collect.c: marking for a collection: marks that stay, free slots, pages that were written,
+ * protected blocks, help from others. Which os pages were written is what the test says. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "core/marks.h"
+#include "scan/mark.h"
+#include "scan/roots.h"
+#include "scan/workers.h"
+#include "tests/core.h"
+
+static uint64_t rng;
+
+static void start(void)
+{
+	core_start_gc();
+	mark_set_align(sizeof(uintptr_t));
+	mark_set_workers(1);
+	mark_limit_work(SIZE_MAX);
+}
+
+static uint64_t next_random(void)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 7;
+	rng ^= rng << 17;
+	return rng;
+}
+
+static void seed_random(void)
+{
+	const char *given = getenv("SEED");
+
+	rng = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 2654435761u | 1;
+	fprintf(stderr, "SEED=%llu\n", (unsigned long long)rng);
+}
+
+/* As preload asks for it. */
+static void *make(size_t nbytes)
+{
+	void *p = core_malloc(nbytes + heap.tail_bytes);
+
+	cr_assert_not_null(p);
+	return memset(p, 0, nbytes);
+}
+
+static bool is_marked(const void *p)
+{
+	return marks_is_set((uintptr_t)p);
+}
+
+static void mark_from(const void *p)
+{
+	uintptr_t word = (uintptr_t)p;
+
+	mark_range((uintptr_t)&word, (uintptr_t)(&word + 1));
+	mark_drain();
+}
+
+static void mark_page_of(const void *p)
+{
+	uintptr_t page = align_down((uintptr_t)p, OS_PAGE_BYTES);
+
+	mark_dirty(page, page + OS_PAGE_BYTES);
+}
+
+/* --- marks --- */
+
+Test(scan_collect, marks_stay_until_a_full_marking_begins, .init = start)
+{
+	void *p = make(48), *q = make(48);
+
+	cr_assert(mark_start_full());
+	mark_from(p);
+	mark_end();
+	cr_assert(is_marked(p));
+	cr_assert(mark_start_sticky());
+	mark_from(q);
+	mark_end();
+	cr_assert(is_marked(p) && is_marked(q));
+	cr_assert(mark_start_full());
+	cr_assert_not(is_marked(p) || is_marked(q));
+	mark_end();
+}
+
+Test(scan_collect, a_sticky_marking_does_not_read_what_is_marked, .init = start)
+{
+	void **p = make(48), *q = make(48);
+
+	cr_assert(mark_start_full());
+	mark_from(p);
+	mark_end();
+	p[0] = q;
+	cr_assert(mark_start_sticky());
+	mark_from(p);
+	cr_assert_not(is_marked(q));
+	cr_assert_eq(mark_counts().nblocks, 0);
+	mark_page_of(p);
+	mark_drain();
+	cr_assert(is_marked(q));
+	mark_end();
+}
+
+/* A mark may be left on a free slot. If another block comes to lie there, an address inside it is not
+ * taken for the start of a marked one. */
+Test(scan_collect, a_sticky_marking_begins_without_marks_on_free_memory, .init = start)
+{
+	char *p = make(256);
+
+	cr_assert(mark_start_full());
+	mark_end();
+	marks_set((uintptr_t)p + 32);
+	cr_assert(mark_start_sticky());
+	mark_from(p + 32);
+	cr_assert(is_marked(p));
+	cr_assert_not(is_marked(p + 32));
+	mark_end();
+}
+
+Test(scan_collect, counts_tell_blocks_slots_and_what_was_read, .init = start)
+{
+	void **p = make(40);
+
+	p[0] = make(100);
+	p[1] = make(KIB(40));
+	cr_assert(mark_start_full());
+	mark_from(p);
+	cr_assert_eq(mark_counts().nblocks, 3);
+	cr_assert_eq(mark_counts().nslot_bytes, 48 + 112 + KIB(48));
+	cr_assert_geq(mark_counts().nbytes, 40 + 96 + KIB(40));
+	mark_end();
+}
+
+Test(scan_collect, what_the_heap_grew_by_counts_when_it_is_told, .init = start)
+{
+	void **p = make(48), *q;
+	size_t nbytes = heap.nbytes;
+
+	cr_assert(mark_start_full());
+	do
+		q = make(MIB(10));
+	while ((uintptr_t)q - heap.base < nbytes);
+	p[0] = q;
+	mark_from(p);
+	cr_assert_not(is_marked(q));
+	mark_extend();
+	mark_page_of(p);
+	mark_drain();
+	cr_assert(is_marked(q));
+	mark_end();
+}
+
+/* --- threads --- */
+
+static void show_to_threads_rule(const void *p)
+{
+	uintptr_t word = (uintptr_t)p;
+
+	mark_threads_range((uintptr_t)&word, (uintptr_t)(&word + 1));
+	mark_drain();
+}
+
+Test(scan_collect, a_free_slot_in_a_thread_s_hands_gets_a_mark_and_is_not_read, .init = start)
+{
+	void **p = make(48), *q = make(48);
+
+	p[0] = q;
+	cache_free(p);
+	cr_assert(mark_start_full());
+	mark_from(p);
+	cr_assert_not(is_marked(p));
+	show_to_threads_rule(p);
+	cr_assert(is_marked(p));
+	cr_assert_not(is_marked(q));
+	cr_assert_eq(mark_counts().nblocks, 0);
+	mark_end();
+}
+
+Test(scan_collect, so_does_one_that_the_collector_reclaimed, .init = start)
+{
+	void **p = make(48);
+
+	*heap_granule((uintptr_t)p) = SIZECLASS_RECLAIMED;
+	cr_assert(mark_start_full());
+	mark_from(p);
+	cr_assert_not(is_marked(p));
+	show_to_threads_rule(p);
+	cr_assert(is_marked(p));
+	mark_end();
+}
+
+Test(scan_collect, in_a_thread_s_hands_an_address_inside_a_block_is_the_block, .init = start)
+{
+	static const size_t sizes[] = { 48, 1000, KIB(8), KIB(40), MIB(2) };
+
+	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		void **p = make(sizes[i]), *q = make(48);
+		char *inside = (char *)p + sizes[i] / 2;
+
+		p[0] = q;
+		cr_assert(mark_start_full());
+		show_to_threads_rule(inside);
+		cr_assert(is_marked(p) && is_marked(q));
+		cr_assert_not(is_marked(inside), "%zu", sizes[i]);
+		mark_end();
+	}
+}
+
+/* More than are looked up at a time. */
+Test(scan_collect, every_word_of_a_stack_counts, .init = start)
+{
+	enum { N = 1000 };
+	static void *stack[N];
+
+	for (unsigned i = 0; i < N; i++)
+		stack[i] = i % 3 ? make(16 + i) : (void *)(uintptr_t)i;
+	cr_assert(mark_start_full());
+	mark_threads_range((uintptr_t)stack, (uintptr_t)(stack + N));
+	mark_drain();
+	for (unsigned i = 0; i < N; i++)
+		cr_assert(i % 3 == 0 || is_marked(stack[i]));
+	mark_end();
+}
+
+/* --- pages that were written --- */
+
+static const size_t dirty_sizes[] = {
+	1, 16, 24, 48, 64, 80, 100, 112, 144, 208, 320, 500, 1000, 1500, 2048, 3000, 4000, 4096, 5000,
+	6000, 8192, 9000, 10000, 16384, 20000, 28000, 32768 - 16, KIB(40), KIB(100), KIB(129), MIB(1),
+	MIB(3) + 16,
+};
+static const unsigned aligns[] = { 8, 4, 1 };
+
+struct dirty_case {
+	size_t nbytes;
+	unsigned align;
+};
+
+ParameterizedTestParameters(scan_collect, a_word_on_a_dirty_page_of_a_marked_block_is_read)
+{
+	enum { N = sizeof dirty_sizes / sizeof *dirty_sizes };
+	static struct dirty_case c[3 * N];
+
+	for (unsigned i = 0; i < 3 * N; i++)
+		c[i] = (struct dirty_case){ dirty_sizes[i / 3], aligns[i % 3] };
+	return cr_make_param_array(struct dirty_case, c, 3 * N);
+}
+
+/* Those pages of [p, p + 8) alone that begin at or behind `p`, or the one that p is on. */
+static void expect_read(char *p, size_t offset, void *leaf, bool is_first)
+{
+	uintptr_t at = (uintptr_t)p + offset;
+	uintptr_t page = align_down(is_first ? at : at + 7, OS_PAGE_BYTES);
+
+	memcpy(p + offset, &leaf, sizeof leaf);
+	cr_assert_not(is_marked(leaf));
+	mark_dirty(page, page + OS_PAGE_BYTES);
+	mark_drain();
+	cr_assert(is_marked(leaf), "offset %zu of %p", offset, (void *)p);
+	marks_died(leaf);
+	leaf = NULL;
+	memcpy(p + offset, &leaf, sizeof leaf);
+}
+
+ParameterizedTest(struct dirty_case *c, scan_collect,
+                  a_word_on_a_dirty_page_of_a_marked_block_is_read)
+{
+	size_t nbytes = c->nbytes, nblocks = nbytes < KIB(4) ? 3 * KIB(8) / nbytes + 2 : 3;
+	char *block[nblocks];
+	void *leaf;
+
+	start();
+	seed_random();
+	mark_set_align(c->align);
+	for (size_t i = 0; i < nblocks; i++)
+		block[i] = make(nbytes);
+	leaf = make(400);
+	cr_assert(mark_start_full());
+	for (size_t i = 0; i < nblocks; i++)
+		mark_from(block[i]);
+	for (unsigned i = 0; nbytes >= 8 && i < 2000; i++) {
+		char *p = block[next_random() % nblocks];
+		size_t last = align_down(nbytes - 8, c->align);
+		size_t offset = align_down(next_random() % (last + 1), c->align);
+		size_t to_page = OS_PAGE_BYTES - (uintptr_t)p % OS_PAGE_BYTES;
+
+		if (i % 4 == 0)
+			offset = last;
+		else if (i % 4 == 1 && to_page < nbytes && to_page >= 8)
+			offset = to_page - c->align * (i / 4 % (8 / c->align + 1));
+		if (offset <= last)
+			expect_read(p, offset, leaf, i & 8);
+	}
+	mark_end();
+}
+
+Test(scan_collect, other_pages_and_unmarked_blocks_are_not_read, .init = start)
+{
+	static const size_t sizes[] = { 64, 1000, KIB(24), MIB(1) };
+
+	for (unsigned i = 0; i < 4; i++) {
+		size_t n = sizes[i] < KIB(24) ? KIB(64) / sizes[i] : 1;
+		char *p[n], *leaf = make(400), *own = make(304);
+
+		for (size_t k = 0; k < n; k++)
+			p[k] = make(sizes[i]);
+		cr_assert(mark_start_full());
+		for (size_t k = 0; k < n; k++)
+			if (n == 1 || k != n / 2)
+				mark_from(p[k]);
+		if (n > 1)
+			memcpy(p[n / 2], &own, sizeof own);     /* is not marked */
+		memcpy(n > 1 ? p[n - 1] : p[0] + KIB(16), &leaf, sizeof leaf);
+		mark_page_of(n > 1 ? p[n / 2] : p[0]);
+		mark_drain();
+		cr_assert_not(is_marked(leaf), "%zu", sizes[i]);
+		cr_assert_not(is_marked(own), "%zu", sizes[i]);
+		mark_end();
+	}
+}
+
+Test(scan_collect, blocks_without_pointers_are_not_read_on_dirty_pages, .init = start)
+{
+	void **p = cache_alloc_class(sizeclass_noscan(sizeclass_of(64)));
+	void *q = make(400);
+
+	cr_assert(mark_start_full());
+	mark_from(p);
+	p[0] = q;
+	mark_page_of(p);
+	mark_drain();
+	cr_assert_not(is_marked(q));
+	mark_end();
+}
+
+Test(scan_collect, dirty_pages_without_blocks_do_no_harm, .init = start)
+{
+	void *p = make(48), *q = make(KIB(64));
+
+	cache_free(q);
+	cr_assert(mark_start_full());
+	mark_from(p);
+	mark_dirty(heap.base, heap.base + heap.nbytes + MIB(1));
+	mark_drain();
+	cr_assert_eq(mark_counts().nblocks, 1);
+	mark_end();
+}
+
+/* --- a model: random graphs, written to between and while --- */
+
+#define NMODEL 3000
+#define NPAGES_MODEL (MIB(64) / OS_PAGE_BYTES)
+
+static struct model {
+	uintptr_t *block;
+	size_t nwords;
+} model[NMODEL];
+
+static bool is_dirty[NPAGES_MODEL], is_reached[NMODEL];
+static uintptr_t roots[16];
+
+static void write_word(unsigned i, size_t k, uintptr_t word)
+{
+	uintptr_t at = (uintptr_t)&model[i].block[k];
+
+	model[i].block[k] = word;
+	is_dirty[(at - heap.base) / OS_PAGE_BYTES] = true;
+}
+
+static void write_some(unsigned n)
+{
+	while (n--) {
+		unsigned i = (unsigned)(next_random() % NMODEL), to = (unsigned)(next_random() % NMODEL);
+		size_t k = next_random() % model[i].nwords;
+		uintptr_t word = (uintptr_t)model[to].block;
+
+		if (next_random() % 4 == 0)
+			word += next_random() % (model[to].nwords * sizeof word);
+		if (next_random() % 16 == 0)
+			roots[next_random() % 16] = word;
+		write_word(i, k, next_random() % 3 ? word : next_random());
+	}
+}
+
+static void make_model(void)
+{
+	for (unsigned i = 0; i < NMODEL; i++) {
+		uint64_t r = next_random();
+
+		model[i].nwords = r % 512 == 0 ? KIB(20) + r / 512 % KIB(20)
+		                  : r % 16 == 0 ? 100 + r / 16 % 2000 : 2 + r / 16 % 14;
+		model[i].block = make(model[i].nwords * sizeof(uintptr_t));
+	}
+	cr_assert(heap.nbytes <= MIB(64));
+	write_some(2 * NMODEL);
+	for (unsigned i = 0; i < 16; i++)
+		roots[i] = (uintptr_t)model[next_random() % NMODEL].block;
+}
+
+static unsigned model_of(uintptr_t word)
+{
+	uintptr_t p = word & ((UINT64_C(1) << 48) - 1);
+
+	for (unsigned i = 0; i < NMODEL; i++) {
+		if (p - (uintptr_t)model[i].block <= model[i].nwords * sizeof p)
+			return i;
+	}
+	return NMODEL;
+}
+
+/* How many of what the roots lead to is not marked, as far as nobody forgets it. */
+static unsigned count_lost(void)
+{
+	static unsigned list[NMODEL];
+	unsigned n = 0, nlost = 0;
+
+	memset(is_reached, 0, sizeof is_reached);
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned to = model_of(roots[i]);
+
+		if (to < NMODEL && !is_reached[to]) {
+			is_reached[to] = true;
+			list[n++] = to;
+		}
+	}
+	while (n) {
+		const struct model *m = &model[list[--n]];
+
+		nlost += !is_marked(m->block);
+		for (size_t k = 0; k < m->nwords; k++) {
+			unsigned to = m->block[k] ? model_of(m->block[k]) : NMODEL;
+
+			if (to < NMODEL && !is_reached[to]) {
+				is_reached[to] = true;
+				list[n++] = to;
+			}
+		}
+	}
+	return nlost;
+}
+
+static void collect_dirty(bool is_ignored)
+{
+	for (size_t i = 0; i < heap.nbytes / OS_PAGE_BYTES; i++) {
+		uintptr_t page = heap.base + i * OS_PAGE_BYTES;
+
+		if (is_dirty[i] && !is_ignored)
+			mark_dirty(page, page + OS_PAGE_BYTES);
+		is_dirty[i] = false;
+	}
+}
+
+static void mark_roots(void)
+{
+	mark_range((uintptr_t)roots, (uintptr_t)(roots + 16));
+}
+
+/* True: nothing was lost. */
+static bool collect_model(bool is_full, unsigned nwrites, bool ignores_dirty)
+{
+	cr_assert(is_full ? mark_start_full() : mark_start_sticky());
+	if (is_full)
+		memset(is_dirty, 0, sizeof is_dirty);
+	mark_roots();
+	mark_drain();
+	write_some(nwrites);
+	collect_dirty(ignores_dirty);
+	write_some(nwrites);
+	mark_drain();
+	write_some(nwrites);
+	mark_stopped();
+	mark_roots();
+	collect_dirty(ignores_dirty);
+	mark_drain();
+
+	unsigned nlost = count_lost();
+
+	mark_end();
+	return !nlost;
+}
+
+Test(scan_collect, a_model_with_writes_in_between_is_marked_whole, .init = start)
+{
+	seed_random();
+	make_model();
+	for (unsigned round = 0; round < 20; round++) {
+		mark_set_workers(1 + round % 3);
+		cr_assert(collect_model(round % 4 == 0, 20 << round % 5, false), "round %u", round);
+		write_some(200);
+	}
+}
+
+Test(scan_collect, a_model_is_marked_whole_with_little_memory_for_work, .init = start)
+{
+	seed_random();
+	make_model();
+	mark_limit_work(KIB(64));
+	for (unsigned round = 0; round < 10; round++) {
+		mark_set_workers(1 + round % 3);
+		cr_assert(collect_model(round % 2 == 0, 300, false), "round %u", round);
+		write_some(200);
+	}
+}
+
+Test(scan_collect, without_the_dirty_pages_a_model_loses_blocks, .init = start)
+{
+	unsigned nlost = 0;
+
+	seed_random();
+	make_model();
+	for (unsigned round = 0; round < 20; round++)
+		nlost += !collect_model(true, 500, true);
+	cr_assert_gt(nlost, 10);
+}
+
+/* --- a second marking --- */
+
+static uintptr_t shown[8];
+static unsigned nshown;
+
+static void show(uintptr_t block, void *arg)
+{
+	(void)arg;
+	shown[nshown++ % 8] = block;
+}
+
+Test(scan_collect, a_second_marking_shows_what_the_first_has_not, .init = start)
+{
+	void **p = make(48), *q = make(48), *r = make(KIB(100));
+
+	nshown = 0;
+	cr_assert(mark_start_full());
+	mark_from(p);
+	p[0] = q;                               /* nobody tells of it */
+	p[1] = r;
+	mark_stopped();
+	cr_assert(mark_verify_begin());
+	mark_from(p);
+	mark_verify_end(show, NULL);
+	cr_assert_eq(nshown, 2);
+	cr_assert_eq(shown[0] + shown[1], (uintptr_t)q + (uintptr_t)r);
+	cr_assert_eq(mark_counts().nblocks, 1);
+	cr_assert(is_marked(p));
+	cr_assert_not(is_marked(q));
+	mark_page_of(p);
+	mark_drain();
+	cr_assert(mark_verify_begin());
+	mark_from(p);
+	mark_verify_end(show, NULL);
+	cr_assert_eq(nshown, 2);
+	mark_end();
+}
+
+/* --- protected blocks --- */
+
+static void ignore(uintptr_t from, uintptr_t to, const char *what, void *arg)
+{
+	(void)from, (void)to, (void)what, (void)arg;
+}
+
+static void protect(char *p, size_t nbytes, int how)
+{
+	uintptr_t from = align_up((uintptr_t)p, OS_PAGE_BYTES);
+
+	cr_assert_eq(mprotect((void *)from, align_down((uintptr_t)p + nbytes - from, OS_PAGE_BYTES),
+	                      how), 0);
+}
+
+/* And what it points to is found all the same. */
+Test(scan_collect, a_protected_block_is_read_beside_the_program, .init = start)
+{
+	static const size_t sizes[] = { KIB(8), KIB(16), KIB(40), KIB(130), MIB(1) };
+
+	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		char *p = make(sizes[i]);
+		void *q = make(48), *r = make(48);
+
+		memcpy(p + align_down(sizes[i] - 64, 8), &q, sizeof q);
+		memcpy(p + KIB(5), &r, sizeof r);
+		protect(p, sizes[i], PROT_NONE);
+		cr_assert(mark_start_full());
+		mark_from(p);
+		cr_assert(is_marked(p) && is_marked(q) && is_marked(r), "%zu", sizes[i]);
+		mark_page_of(p + KIB(5));
+		mark_drain();
+		mark_end();
+		protect(p, sizes[i], PROT_READ | PROT_WRITE);
+	}
+}
+
+Test(scan_collect, a_protected_block_is_read_in_a_stop, .init = start)
+{
+	char *p = make(KIB(100));
+	void *q = make(48), *r = make(48);
+
+	memcpy(p + KIB(50), &q, sizeof q);
+	cr_assert(mark_start_full());
+	mark_stopped();
+	cr_assert(roots_visit_rest(false, ignore, NULL));
+	cr_assert_not(roots_heap_is_protected());
+	mark_drain();
+	protect(p, KIB(100), PROT_NONE);
+	cr_assert(roots_visit_rest(false, ignore, NULL));
+	cr_assert(roots_heap_is_protected());
+	mark_from(p);
+	cr_assert(is_marked(q));
+	protect(p, KIB(100), PROT_READ | PROT_WRITE);
+	memcpy(p + KIB(50), &r, sizeof r);
+	protect(p, KIB(100), PROT_NONE);
+	mark_page_of(p + KIB(50));
+	mark_drain();
+	cr_assert(is_marked(r));
+	mark_end();
+}
+
+/* --- help --- */
+
+#define NTREE 100000
+
+static void **make_tree(void)
+{
+	static void **node[NTREE];
+
+	for (unsigned i = 0; i < NTREE; i++)
+		node[i] = make(40);
+	for (unsigned i = 1; i < NTREE; i++)
+		node[(i - 1) / 2][i % 2] = node[i];
+	return node[0];
+}
+
+static _Atomic bool is_over;
+static _Atomic uint64_t nassisted;
+
+static void *assist(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&is_over))
+		atomic_fetch_add(&nassisted, mark_assist(KIB(8)));
+	return NULL;
+}
+
+Test(scan_collect, threads_of_the_program_assist, .init = start)
+{
+	pthread_t thread[3];
+	void **first = make_tree();
+
+	cr_assert_eq(mark_assist(KIB(8)), 0);
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_eq(pthread_create(&thread[i], NULL, assist, NULL), 0);
+	for (unsigned round = 0; round < 20 || !atomic_load(&nassisted); round++) {
+		mark_set_workers(1 + round % 2);
+		cr_assert(mark_start_full());
+		mark_from(first);
+		cr_assert_eq(mark_counts().nblocks, NTREE);
+		mark_end();
+	}
+	atomic_store(&is_over, true);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	cr_assert_eq(mark_assist(KIB(8)), 0);
+}
+
+Test(scan_collect, helpers_called_before_a_stop_help_in_it, .init = start)
+{
+	void **first = make_tree();
+
+	for (unsigned round = 0; round < 10; round++) {
+		cr_assert(mark_start_full());
+		mark_call_helpers(4);
+		mark_stopped();
+		mark_from(first);
+		cr_assert_eq(mark_counts().nblocks, NTREE);
+		mark_end();
+	}
+}
