@@ -274,16 +274,17 @@ static void *transfer(struct span *from, struct span *to)
 }
 
 /* The same in mode gc. A collector that stops this thread finds the contents, by the addresses that it
- * has in hand, in one of both. */
+ * has in hand, in one of both. The new block is one before it is written to: the collector reads of a
+ * block that is born marked only what was written after that. */
 static void *replace(uintptr_t p, struct span *to)
 {
 	struct span *from = heap_span(p);
 
 	__asm__ volatile("" : "+r"(p));
-	memcpy((void *)to->base, (void *)p, large_usable(from));
 
 	void *made = hand_out(to);
 
+	memcpy(made, (void *)p, large_usable(from));
 	__asm__ volatile("" : : "r"(p));
 	if (!heap.ignores_free) {
 		cache_bury_block((void *)p, SIZECLASS_LARGE);
