@@ -533,7 +533,7 @@ __attribute__((no_sanitize("thread"))) static bool holds(const struct span *s, u
 	return s && p - s->base < (uintptr_t)s->npages << PAGE_SHIFT;
 }
 
-struct span *heap_span_any(uintptr_t p)
+__attribute__((no_sanitize("thread"))) struct span *heap_span_any(uintptr_t p)
 {
 	if (!heap_contains(p))
 		return NULL;
