@@ -41,7 +41,7 @@ static struct node *make_node(uint64_t number, struct node *next)
 {
 	struct node *n = malloc(sizeof *n);
 
-	CHECK(n);
+	CHECKF(n, "no memory: %s", strerror(errno));
 	*n = (struct node){ next, number, pattern_word(number, 1), { 1 } };
 	return n;
 }
@@ -336,7 +336,8 @@ static void in_child(void)
 		_exit(0);
 	}
 	simple();
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECKF(status == 0, "the child ended with %x", (unsigned)status);
 }
 
 static const struct program {
@@ -421,6 +422,8 @@ static void expect_uffd(void)
 	expect("closing_always", "uffd", 0, "uffd", "uffd", NULL);
 	expect("replacing", "uffd", 0, "uffd", "uffd", NULL);
 	expect("in_child", "uffd", 0, "uffd", "uffd", NULL);
+	expect("sharing", "uffd", 0, "uffd", "uffd", NULL);
+	expect("wiped", "uffd", 0, "uffd", "uffd", NULL);
 	expect("refused_later", "uffd", NO_DISPATCH, "uffd", "snapshot",
 	       "uffd failed; snapshot instead");
 	if (getuid() != 0)
@@ -428,6 +431,22 @@ static void expect_uffd(void)
 	expect("dropping", "uffd", 0, "uffd", "uffd", NULL);
 	expect("dropping_and_closing", "uffd", NO_DISPATCH, "uffd", "snapshot",
 	       "uffd failed; snapshot instead");
+}
+
+static void expect_mprotect(void)
+{
+	expect("simple", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("simple", "uffd", NO_USERFAULTFD, "mprotect", "mprotect",
+	       "SPANGC_GC_DIRTY=uffd: not possible here; mprotect instead");
+	expect("simple", "mprotect", NO_DISPATCH, "snapshot", "snapshot",
+	       "SPANGC_GC_DIRTY=mprotect: not possible here; snapshot instead");
+	expect("closing", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("replacing", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("in_child", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("sharing", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("wiped", "mprotect", 0, "mprotect", "mprotect", NULL);
+	if (has_uffd())
+		expect("refused_later", "uffd", 0, "uffd", "mprotect", "uffd failed; mprotect instead");
 }
 
 int main(int argc, char **argv)
@@ -450,5 +469,7 @@ int main(int argc, char **argv)
 	expect_all(has_uffd() ? "uffd" : mprotect, mprotect);
 	if (has_uffd())
 		expect_uffd();
+	if (has_dispatch())
+		expect_mprotect();
 	return 0;
 }
