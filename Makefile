@@ -7,17 +7,16 @@
 # make torture    gc mode for MINUTES (5) a program and way of seeing writes
 # make bench      against other allocators: needs a quiet machine   BENCH="options of scripts/bench"
 # make rss-page   what each way of giving memory back does to many programs   RSS="its options"
-# make demo       about a minute: what this is good for, on real programs
-# make tidy       clang-tidy from compile_commands.json, which the Makefile writes itself
-# make install    DESTDIR= PREFIX= LIBDIR=: the library, spangc, spangc.h, spangc.pc, spangc.7
-# make uninstall clean
+# make gc-bench   mode gc beside bdwgc and Go: stalls, cycles, a server       GC="its options"
+# make demo       about a minute: what this is good for, on real programs     make tidy  clang-tidy
+# make install    DESTDIR= PREFIX= LIBDIR=: library, spangc, .h, .pc, man page   uninstall clean
 # CC, CFLAGS and LDFLAGS are the caller's. CI=true or WERROR=1: a warning is an error.
 
 VARIANT  ?= release
 B        := build/$(VARIANT)
 ARCH     := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 SRC      := $(wildcard core/*.c preload/*.c) \
-            $(filter-out scan/regs_%.c,$(wildcard scan/*.c)) $(wildcard scan/regs_$(ARCH).c)
+            $(filter-out scan/regs_%.c,$(wildcard scan/*.c)) $(wildcard scan/regs_$(ARCH)*.c)
 OBJ      := $(SRC:%.c=$(B)/%.o)
 CORE_OBJ := $(filter-out $(B)/preload/%,$(OBJ))
 LIB      := $(B)/libspangc.so
@@ -51,6 +50,8 @@ GROUPS_tsan := race
 GROUPS := $(or $(GROUPS_$(VARIANT)),unit prop race symbols victims process fault torture programs rss corpus)
 BUILT  := $(filter $(if $(T),$(foreach t,$(T),$(firstword $(subst /, ,$t))),%),$(filter-out rss corpus,$(GROUPS)))
 PRELOADED := symbols victims process fault torture programs
+BENCHES   := bench demo rss-page gc-bench
+
 Q    := $(if $(V),,@)
 say   = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;) mkdir -p $(@D) &&
 out   = $(CC) $(1) $(CFLAGS) -MMD -MP -MT $@ -MF $@.d -o $@ $<
@@ -84,10 +85,11 @@ run-tests: $(if $(GROUPS_$(VARIANT)),,all) $(call programs,$(BUILT)) $(call plug
 
 torture:
 	$(Q)TORTURE_SECONDS=$$((60 * $(or $(MINUTES),5))) $(MAKE) --no-print-directory run-tests T=torture
-bench demo rss-page:
+$(BENCHES):
 	$(Q)scripts/deps.sh
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)scripts/$@ $(if $(filter bench,$@),$(BENCH)) $(if $(filter rss-page,$@),$(RSS))
+	$(Q)scripts/$@ $(if $(filter bench,$@),$(BENCH)) $(if $(filter rss%,$@),$(RSS)) \
+		$(if $(filter gc%,$@),$(GC))
 compile_commands.json: Makefile $(SRC)
 	$(Q)for f in $(SRC); do printf ',\n{"directory": "%s", "file": "%s", "command": "%s -c %s"}' \
 		"$(CURDIR)" $$f '$(CC) $(LIB_FLAGS)' $$f; done | sed '1s/.*/[/; $$s/$$/\n]/' >$@
@@ -116,5 +118,5 @@ uninstall:
 clean:
 	rm -rf build libspangc.so compile_commands.json core/sizeclass_table.h.new
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all test debug asan ubsan tsan run-tests torture bench demo rss-page tidy install uninstall clean
+.PHONY: all test debug asan ubsan tsan run-tests torture $(BENCHES) tidy install uninstall clean
 .DELETE_ON_ERROR:

@@ -69,7 +69,6 @@ static bool reserve_tables(size_t heap_bytes)
 	meta_table_init(&heap.mark_table, &space, mark_bytes);
 	heap.granules = (void *)heap.granule_table.region.base;
 	marks.bits = has_marks ? (void *)heap.mark_table.region.base : NULL;
-	marks.clears = has_marks && knobs.verify;
 	return true;
 }
 
@@ -158,6 +157,7 @@ bool heap_init(void)
 	heap.classes = is_min8 ? &sizeclass_set8 : &sizeclass_set16;
 	heap.granule_shift = heap.classes->granule_shift;
 	heap.tail_bytes = has_records ? RECORD_BYTES : is_gc;
+	heap.clears_free = is_gc && knobs.verify;
 	heap.ignores_free = is_gc && knobs.gc_free == KNOB_GC_FREE_IGNORE;
 	/* The records first: close to the libraries, they share pages of the kernel's page tables. */
 	/* relaxed: there is one thread. */

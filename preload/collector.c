@@ -34,6 +34,7 @@
 #include "core/report.h"
 #include "core/sigmask.h"
 #include "scan/cycle.h"
+#include "scan/dispatch.h"
 #include "scan/pacing.h"
 #include "scan/threads.h"
 
@@ -47,7 +48,8 @@
 #include <unistd.h>
 
 #define LOOK_MS 1000                            /* is there another thread? */
-#define NAP_NS 1000000                          /* for another thread's cycle */
+#define AWAIT_MS 1                              /* for another thread's cycle */
+#define ASSIST_BYTES KIB(256)                   /* a stop waits for it, 0.3 ms */
 #define KERNEL_BYTES 8                          /* of a sigset_t */
 #define BIT(signal) (UINT64_C(1) << ((signal) - 1))
 #define SETXID (__SIGRTMIN + 1)                 /* as in core/sigmask.c */
@@ -163,8 +165,10 @@ static bool serve(void)
 	/* relaxed: the futex's word orders it. */
 	bool is_wanted = atomic_exchange_explicit(&collector.is_wanted, false, memory_order_relaxed);
 
-	if (is_asked() || is_due())
+	if (is_asked())
 		collect(CYCLE_FULL, true);
+	else if (is_due())
+		collect(pacing_kind(), true);
 	else if (is_wanted && pacing_is_due())
 		collect(pacing_kind(), false);
 	else
@@ -209,6 +213,7 @@ static void *run(void *arg)
 	const uint64_t open = ~(BIT(scan_threads_signal()) | BIT(SETXID));
 
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &open, NULL, KERNEL_BYTES);
+	dispatch_spare_thread();
 	/* relaxed: looked at again after each wait. */
 	while (!atomic_load_explicit(&collector.is_leaving, memory_order_relaxed)) {
 		/* acquire: pairs with the release in wake(). */
@@ -283,6 +288,7 @@ static bool is_answered(uint64_t number)
 	return atomic_load_explicit(&collector.nanswered, memory_order_acquire) >= number;
 }
 
+/* Who waits has a processor to spare. */
 static void await_cycle(uint64_t number)
 {
 	while (!is_answered(number)) {
@@ -290,13 +296,16 @@ static void await_cycle(uint64_t number)
 		uint32_t nended = atomic_load_explicit(&collector.nended, memory_order_acquire);
 
 		if (state_of() == COLLECTOR_RUNS) {
-			wake(&collector.news);
+			if (cycle_phase() == CYCLE_OFF)
+				wake(&collector.news);
+			else if (cycle_assist(ASSIST_BYTES))
+				continue;
 			if (!is_answered(number))
-				wait_on(&collector.nended, nended, LOOK_MS);
+				wait_on(&collector.nended, nended, AWAIT_MS);
 		} else {
 			collect_here();
 			if (!is_answered(number))
-				wait_on(&collector.nended, nended, 1);
+				wait_on(&collector.nended, nended, AWAIT_MS);
 		}
 	}
 }

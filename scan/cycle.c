@@ -76,6 +76,7 @@
 #define ROUNDS_MAX 3                            /* of precleaning */
 #define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop; nor if it hardly helps */
 #define PIECE_BYTES MIB(1)                      /* of a sweep */
+#define VERIFY_LINES 10
 #define NAP_NS 50000                            /* for another thread's piece */
 
 static struct {
@@ -194,11 +195,12 @@ static bool read_dirty(const struct dirty *d, bool rearm)
 	return !cycle.is_lost;
 }
 
-static void note_unmarked(uintptr_t block, void *is_any)
+static void note_unmarked(uintptr_t block, void *number)
 {
 	struct text t = { 0 };
 
-	*(bool *)is_any = true;
+	if (++*(unsigned *)number > VERIFY_LINES)
+		return;
 	text_str(&t, "spangc: a cycle would reclaim what is still in use: ");
 	text_hex(&t, block);
 	text_newline(&t);
@@ -209,15 +211,15 @@ static void note_unmarked(uintptr_t block, void *is_any)
  * freed since, where there is a new one by now. ctx: stw */
 static void verify(void)
 {
-	bool is_any = false;
+	unsigned n = 0;
 
 	if (!mark_verify_begin())
 		return;
 	roots_visit_threads(see_thread, NULL);
 	roots_visit_rest(false, see_root, NULL);
 	mark_drain();
-	mark_verify_end(note_unmarked, &is_any);
-	check(!is_any);
+	mark_verify_end(note_unmarked, &n);
+	check(!n);
 }
 
 /* --- the steps --- */
@@ -319,25 +321,35 @@ static const char *collect_stopped(void)
 	return why;
 }
 
-/* Dirty pages, in a stop if it has to be one, which everybody must have obeyed. */
-static bool arm(const struct dirty *d)
-{
-	struct stop s;
-	bool is_armed;
-
-	if (!d->arms_stopped)
-		return d->arm(heap.base, heap_end());
-	if (!begin_stop(&s))
-		return false;
-	is_armed = !scan_stop_info().nmissed && d->arm(heap.base, heap_end());
-	cycle.now.arm_stop_ns = end_stop(&s);
-	return is_armed;
-}
-
 static void disarm(const struct dirty *d)
 {
 	if (d->disarm)
 		d->disarm();
+}
+
+/* Dirty pages, in a stop if it has to be one, which everybody must have obeyed: else it is left. */
+static bool arm(const struct dirty *d)
+{
+	bool has_failed;
+	struct stop s;
+
+	if (!d->arms_stopped) {
+		has_failed = !d->arm(heap.base, heap_end());
+	} else {
+		if (!begin_stop(&s))
+			return false;
+		if (scan_stop_info().nmissed) {
+			cycle.now.arm_stop_ns = end_stop(&s);
+			return false;
+		}
+		has_failed = !d->arm(heap.base, heap_end());
+		cycle.now.arm_stop_ns = end_stop(&s);
+	}
+	if (has_failed) {
+		disarm(d);
+		dirty_failed(d);
+	}
+	return !has_failed;
 }
 
 static bool stop_first(void)
@@ -408,8 +420,6 @@ static const char *collect_tracked(const struct dirty *d, enum cycle_kind kind, 
 	const char *why;
 
 	if (kind == CYCLE_FULL && !arm(d)) {
-		disarm(d);
-		dirty_failed(d);
 		cycle.now.dirty = "stw";
 		return collect_stopped();
 	}

@@ -64,7 +64,7 @@ struct dirty {
 	struct dirty_counts (*counts)(void);    /* ctx: any */
 };
 
-extern const struct dirty dirty_uffd, dirty_snapshot, dirty_stw;
+extern const struct dirty dirty_uffd, dirty_mprotect, dirty_snapshot, dirty_stw;
 
 /* Once in mode gc: starts what SPANGC_GC_DIRTY asks for. ctx: constructor */
 void dirty_start(void);

@@ -73,6 +73,7 @@ struct pm_scan {
 #define PM_SWAPPED 16
 
 #define NREGIONS 512
+#define NTRIES 8                                /* while the program closes what we open */
 #define PIECE_BYTES MIB(64)                     /* the program's mmap() waits for one, 0.3 ms */
 
 /* One thread at a time. */
@@ -170,13 +171,22 @@ static bool look(uintptr_t *from, uintptr_t to, uint64_t flags, uint64_t categor
 	return true;
 }
 
-/* What was written; what has memory, where the kernel can't tell. What the refused call had armed again
- * is in the part that is shown. */
+/* Everything that has memory. */
+static bool look_at_all(uintptr_t from, uintptr_t to, dirty_fn *fn, void *arg)
+{
+	for (unsigned i = 0; i < NTRIES; i++) {
+		if (has_pagemap() && look(&from, to, 0, 0, fn, arg))
+			return true;
+	}
+	return false;
+}
+
+/* What was written; or all, where the kernel can't tell. What the refused call had armed again is in
+ * the part that is shown. */
 static bool look_at_piece(uintptr_t from, uintptr_t to, uint64_t flags, dirty_fn *fn, void *arg)
 {
-	if (look(&from, to, flags | PM_CHECK_WPASYNC, PM_WRITTEN, fn, arg))
-		return true;
-	return has_pagemap() && look(&from, to, 0, 0, fn, arg);
+	return look(&from, to, flags | PM_CHECK_WPASYNC, PM_WRITTEN, fn, arg)
+	       || look_at_all(from, to, fn, arg);
 }
 
 static bool look_at_armed(uintptr_t from, uintptr_t to, uint64_t flags, dirty_fn *fn, void *arg)
@@ -226,7 +236,11 @@ static void stop(void)
 static bool arm(uintptr_t from, uintptr_t to)
 {
 	own.armed_to = to;
-	return is_started() && register_range(from, to) && arm_range(from, to);
+	for (unsigned i = 0; i < NTRIES; i++) {
+		if (is_started() && register_range(from, to) && arm_range(from, to))
+			return true;
+	}
+	return false;
 }
 
 /* New pages of the heap: dirty as a whole. */
@@ -235,7 +249,7 @@ static bool collect_new(uintptr_t from, uintptr_t to, bool rearm, dirty_fn *fn, 
 	if (from >= to)
 		return true;
 	if (!rearm || !own_fd_is_ours(&own.uffd) || !register_range(from, to))
-		return look(&from, to, 0, 0, fn, arg);
+		return look_at_all(from, to, fn, arg);
 	own.armed_to = to;
 	return look_at_armed(from, to, PM_WP_MATCHING, fn, arg);
 }
@@ -244,9 +258,10 @@ static bool collect(uintptr_t from, uintptr_t to, bool rearm, dirty_fn *fn, void
 {
 	uintptr_t old_to = to < own.armed_to ? to : own.armed_to;
 	uint64_t before = own.counts.npages;
-	bool is_done = has_pagemap()
-	               && look_at_armed(from, old_to, rearm ? PM_WP_MATCHING : 0, fn, arg);
+	bool is_done;
 
+	has_pagemap();
+	is_done = look_at_armed(from, old_to, rearm ? PM_WP_MATCHING : 0, fn, arg);
 	own.counts.nfaults += own.counts.npages - before;
 	return is_done && collect_new(old_to, to, rearm, fn, arg);
 }

@@ -1,4 +1,4 @@
-/* maps.c: see maps.h. Reached from roots.c, kernel.c, thread_stacks.c, why_root.c and preload/leaks.c; depends
+/* maps.c: see maps.h. Reached from roots.c, kernel.c, guard.c, thread_stacks.c, why_root.c and preload/leaks.c; depends
  * on peek.c. */
 #include "scan/maps.h"
 
@@ -46,6 +46,7 @@ bool maps_parse(const char *line, struct mapping *m)
 	}
 	m->is_readable = at[0] == 'r';
 	m->is_writable = at[1] == 'w';
+	m->is_executable = at[2] == 'x';
 	m->is_shared = at[3] == 's';
 	at = skip_word(skip_word(skip_word(at)));
 	for (m->inode = 0; *at >= '0' && *at <= '9'; at++)

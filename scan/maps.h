@@ -7,7 +7,7 @@
 
 struct mapping {
 	uintptr_t from, to;
-	bool is_readable, is_writable, is_shared;
+	bool is_readable, is_writable, is_executable, is_shared;
 	uint64_t inode;                         /* 0: no file */
 	const char *name;                       /* "" where there is none; valid during the call */
 };

@@ -20,7 +20,6 @@
 #define EXCESS_MAX_S 1.0                        /* per processor, before collection holds back ... */
 #define EXCESS_KEPT_S 5.0                       /* ... and as much of it is remembered */
 #define SMOOTH 0.5                              /* weight of what is new */
-#define HARD_GOAL 1.1                           /* of the goal, when more was to read than thought */
 #define ASSIST_SHARE 4                          /* times its own share, a thread assists at most */
 #define ASSIST_MIN_BYTES KIB(64)
 #define ASSIST_MAX_BYTES MIB(1)                 /* 2 ms: nobody can be stopped meanwhile */
@@ -63,7 +62,7 @@ void pacer_start(struct pacer *p, uint64_t percent, uint64_t limit_bytes, unsign
 
 static double cost_s(const struct pacer *p, const struct pacer_cycle *c)
 {
-	return c->cpu_s + c->assist_s + c->stopped_s * p->nprocs;
+	return c->cpu_s + c->assist_s + c->fault_s + c->stopped_s * p->nprocs;
 }
 
 /* What the program would have taken without assists, per byte that workers read. */
@@ -88,7 +87,9 @@ static void learn_rate(struct pacer *p, const struct pacer_cycle *c)
 
 static void learn_full(struct pacer *p, const struct pacer_cycle *c, double yield)
 {
-	p->base_bytes = c->live_bytes;
+	p->base_bytes = (p->base_bytes + c->live_bytes) / 2;
+	if (p->base_bytes < c->live_bytes)
+		p->base_bytes = c->live_bytes;
 	p->full_work_bytes = c->work_bytes + c->assist_bytes;
 	p->full_yield = smoothed(p->full_yield, yield);
 	p->full_cost_s = smoothed(p->full_cost_s, cost_s(p, c));
@@ -125,9 +126,9 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 		learn_minor(p, c, yield);
 	else
 		learn_full(p, c, yield);
-	p->excess_s += cost - c->elapsed_s * p->nprocs / 2;
+	p->excess_s += cost + c->idle_s - c->elapsed_s * p->nprocs / 2;
 	p->excess_s = at_most(at_least(p->excess_s, 0), EXCESS_KEPT_S * p->nprocs);
-	p->wait_s = at_least(2 * cost / p->nprocs - c->mark_s - c->stopped_s, 0);
+	p->wait_s = at_least(2 * (cost + c->idle_s) / p->nprocs - c->mark_s - c->stopped_s, 0);
 }
 
 /* --- planning --- */
@@ -219,12 +220,14 @@ struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool i
 
 void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes)
 {
-	double start = (double)start_bytes, nearest = start + at_least(start / WAY_MIN, WAY_MIN_BYTES);
+	double start = (double)start_bytes, goal_bytes = (double)plan->goal_bytes;
+	double way = at_least(at_least(start / WAY_MIN, WAY_MIN_BYTES),
+	                      goal_bytes - (double)plan->trigger_bytes);
 
 	if (!plan->work_bytes)
 		plan->work_bytes = start_bytes;
-	if (plan->goal_bytes < to_bytes(nearest))
-		plan->goal_bytes = to_bytes(nearest);
+	if (goal_bytes < start + way && plan->goal_bytes != UINT64_MAX)
+		plan->goal_bytes = to_bytes(start + way);
 	plan->assist_ratio = (double)plan->work_bytes / at_least((double)plan->goal_bytes - start, 1);
 }
 
@@ -245,17 +248,17 @@ uint64_t pacer_due(uint64_t total, uint64_t done, uint64_t from, uint64_t to, ui
 uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint64_t now_bytes,
                       uint64_t done_bytes, uint64_t taken_bytes)
 {
-	uint64_t total = plan->work_bytes, to = plan->goal_bytes, due, share;
+	uint64_t total = plan->work_bytes, due, share;
 
 	if (!plan->has_assists)
 		return 0;
-	if (done_bytes >= total || now_bytes >= to) {
-		total = start_bytes > done_bytes ? start_bytes : done_bytes;    /* at most */
-		to = to_bytes((double)to * HARD_GOAL);
-	}
-	due = pacer_due(total, done_bytes, start_bytes, to, now_bytes);
 	share = to_bytes(at_most(at_least((double)taken_bytes * plan->assist_ratio * ASSIST_SHARE,
 	                                  ASSIST_MIN_BYTES), ASSIST_MAX_BYTES));
+	if (now_bytes >= plan->goal_bytes)
+		return share;                   /* whatever is left, it should be over */
+	if (done_bytes >= total)                /* there is more than thought: at most all */
+		total = start_bytes;
+	due = pacer_due(total, done_bytes, start_bytes, plan->goal_bytes, now_bytes);
 	return due < share ? due : share;
 }
 

@@ -6,6 +6,7 @@
 #include "scan/peek.h"
 
 #include "scan/regs.h"
+#include "scan/regs_calls.h"
 
 #include <dirent.h>
 #include <errno.h>

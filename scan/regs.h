@@ -49,7 +49,6 @@ HOT struct regs_call regs_caller(const void *frame)
 
 /* A system call that touches no thread-local: -errno on failure. ctx: any, signal */
 long regs_syscall(long number, long a, long b, long c, long d);
-long regs_syscall6(long number, long a, long b, long c, long d, long e, long f);
 
 /* Does libc's record of a thread stand at `at`? Its first words are `word`. ctx: any */
 #define REGS_RECORD_WORDS 3

@@ -1,7 +1,7 @@
 /* threads.c: stopping threads: see threads.h.
  *
  * Reached from the leak finder and the collector (stop, resume) and from the kernel (the signal).
- * Depends on regs.h, cuts.h and peek.h; what is known of stopped threads is in world.h, for
+ * Depends on regs.h, regs_calls.h, cuts.h and peek.h; what is known of stopped threads is in world.h, for
  * thread_stacks.c. LOCK_WORLD: one stop at a time.
  *
  *     world.generation  even: the program runs; odd: a stop, which ends by the next even number
@@ -25,6 +25,7 @@
 #include "scan/own.h"
 #include "scan/peek.h"
 #include "scan/regs.h"
+#include "scan/regs_calls.h"
 #include "scan/workers.h"
 
 #include <errno.h>
@@ -35,9 +36,6 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-
-/* libc's other name: preload has the usual one. */
-extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
 
 #define SIGNAL_BELOW_LAST 4                     /* SIGRTMAX less this: 60 */
 #define ASK_TRIES 1000
@@ -90,6 +88,7 @@ NO_TSAN struct task *world_find_task(int tid)
 NO_TSAN static void wait_for_resume(struct task *t, uint32_t generation, const void *context)
 {
 	t->context = context;
+	t->thread_pointer = (uintptr_t)__builtin_thread_pointer();
 	/* release, both: the context, and all that this thread did. Pairs with the acquire in
 	 * world_has_answered() and await_answers(). */
 	atomic_store_explicit(&t->answered, generation, memory_order_release);
@@ -115,6 +114,12 @@ NO_TSAN static void stop_here(int signo, siginfo_t *info, void *context)
 	/* Else it is late, or not ours. relaxed: its own word. */
 	if (t && atomic_load_explicit(&t->answered, memory_order_relaxed) != generation)
 		wait_for_resume(t, generation, context);
+
+	/* relaxed: set in a stop, which this thread has left. */
+	void (*leave)(void *, int) = atomic_load_explicit(&world.leave, memory_order_relaxed);
+
+	if (leave)
+		leave(context, tid);
 	cuts_note(tid, signo, context);
 }
 
@@ -326,16 +331,18 @@ static void leave_world(void)
 	sigmask_restore(&saved);
 }
 
-/* Again at each stop: programs set all signals to their defaults by signal(), which is not wrapped. */
+void world_on_leave(void (*leave)(void *context, int tid))
+{
+	/* relaxed: see stop_here(). */
+	atomic_store_explicit(&world.leave, leave, memory_order_relaxed);
+}
+
+/* Again at each stop: programs set all signals to their defaults by signal(), which is not wrapped.
+ * libc's own two signals are blocked as well, which sigfillset() leaves out: a thread that is cancelled
+ * does not unwind its stack while the world is stopped. */
 bool world_install(void)
 {
-	struct sigaction action = { .sa_sigaction = stop_here,
-	                            .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
-
-	/* libc's own two signals as well, which sigfillset() leaves out: a thread that is cancelled
-	 * does not unwind its stack while the world is stopped. */
-	memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
-	return !__sigaction(scan_threads_signal(), &action, NULL);
+	return !regs_catch(scan_threads_signal(), stop_here, SA_RESTART | SA_ONSTACK, UINT64_MAX);
 }
 
 static void begin_stop(void)

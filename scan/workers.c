@@ -1,7 +1,7 @@
 /* workers.c: see workers.h.
  *
- * Reached from mark.c. By clone(2) with the very flags of libc's own threads, which sandboxes know;
- * libc's wrapper of it takes no lock, and its child touches no thread-local. The kernel clears the
+ * Reached from mark.c. By clone(2) with the very flags of libc's own threads, which sandboxes know,
+ * and not by libc's wrapper: a call that is reported (dispatch.h) may not be made with all signals blocked. The kernel clears the
  * word with the thread's id when the thread is gone, and wakes who waits for it.
  */
 #include "scan/workers.h"
@@ -10,8 +10,8 @@
 #include "core/os.h"
 #include "scan/own.h"
 #include "scan/regs.h"
+#include "scan/regs_calls.h"
 
-#include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -85,19 +85,17 @@ static void restore(const uint64_t *saved)
 
 static bool start(unsigned number)
 {
-	const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
-	                  | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+	const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
+	                            | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID
+	                            | CLONE_CHILD_CLEARTID;
 	char *top = workers.stacks + (size_t)(number + 1) * STACK_BYTES;
-	int kept = errno;
 	uint64_t saved = 0;
 
 	block_all(&saved);
 
-	int tid = clone(run, top, flags, (void *)(uintptr_t)number, &workers.tid[number],
-	                __builtin_thread_pointer(), &workers.tid[number]);
+	long tid = regs_clone(flags, top, &workers.tid[number], run, (void *)(uintptr_t)number);
 
 	restore(&saved);
-	errno = kept;
 	return tid > 0;
 }
 

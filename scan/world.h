@@ -21,6 +21,7 @@ struct task {
 
 	/* Written by the task before it answers; of the caller by scan_stop(). */
 	const ucontext_t *context;
+	uintptr_t thread_pointer;               /* of a raw clone perhaps its creator's */
 
 	/* LOCK_WORLD. */
 	bool is_gone;
@@ -54,6 +55,7 @@ extern struct world {
 	_Atomic uint32_t nanswered;             /* in this stop */
 	_Atomic uint32_t nasked;
 	struct task *_Atomic bucket[WORLD_BUCKETS];
+	void (*_Atomic leave)(void *context, int tid);
 } world;
 
 /* The record of a task in the current stop. ctx: stw, signal */
@@ -64,6 +66,9 @@ bool world_has_answered(const struct task *t);
 
 /* Each task but the caller. ctx: stw */
 void world_visit_tasks(void (*fn)(struct task *t, void *arg), void *arg);
+
+/* From now on each thread that leaves a stop calls `leave` first, from the handler. ctx: stw */
+void world_on_leave(void (*leave)(void *context, int tid));
 
 /* The handler of the stop signal. False: the kernel refuses. ctx: init, any */
 bool world_install(void);

@@ -13,6 +13,7 @@ needed=(
 	redis-server=redis-server redis-tools=redis-benchmark nginx-light=/usr/sbin/nginx jq=jq
 	valgrind=valgrind gdb=gdb procps=ps util-linux=setarch                # tests/process, a failure
 	libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4                      # bench
+	libgc-dev golang-go=go                                                # gc-bench
 	heaptrack=heaptrack liblsan0 libunwind8                               # leaks-cost, leaks
 	gnuplot-nox=gnuplot time=/usr/bin/time elfutils=eu-addr2line protobuf-compiler=protoc
 )

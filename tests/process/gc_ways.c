@@ -64,7 +64,9 @@ static void check_chain(void)
 /* Every other node is made anew, and lost; so is much else. */
 static void churn(void)
 {
-	for (struct node *n = chain; n && n->next; n = n->next->next)
+	struct node *n = chain;
+
+	for (unsigned i = 0; i < NNODES / 2 - 1; i++, n = n->next->next)
 		n->next = make_node(n->next->number, n->next->next);
 	for (unsigned i = 0; i < 20000; i++)
 		memset(hide(malloc(100)), 1, 100);
@@ -81,10 +83,20 @@ static void *churn_on(void *arg)
 	return arg;
 }
 
-static void cycle(void)
+/* Cycles, while a thread writes; `before` each something happens. */
+static void cycles(unsigned n, void (*before)(unsigned i))
 {
-	churn();
-	spangc_collect();
+	pthread_t thread;
+
+	is_over = false;
+	CHECK(pthread_create(&thread, NULL, churn_on, NULL) == 0);
+	for (unsigned i = 0; i < n; i++) {
+		if (before)
+			before(i);
+		spangc_collect();
+	}
+	is_over = true;
+	CHECK(pthread_join(thread, NULL) == 0);
 	check_chain();
 }
 
@@ -145,67 +157,93 @@ static bool has_dispatch(void)
 	return prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0) == 0;
 }
 
-static void close_all(void)
+static void close_all(unsigned i)
 {
+	(void)i;
 	for (int fd = 3; fd < 1024; fd++)
 		close(fd);
 }
 
+static int file;
+
 /* Files in the place of what was there. */
-static void replace_all(int file)
+static void replace_all(unsigned i)
 {
+	(void)i;
 	for (int fd = 3; fd < 1024; fd++) {
 		if (fd != file)
 			dup2(file, fd);
 	}
 }
 
+static void refuse_scans(unsigned i)
+{
+	if (i == 2)
+		refuse(NO_PAGEMAP_SCAN);
+}
+
+static void refuse_copies(unsigned i)
+{
+	if (i == 2)
+		refuse(NO_COPIES);
+}
+
+/* pagemap of a process that may not be dumped can't be opened again. */
+static void drop(unsigned i)
+{
+	CHECK(i != 2 || (setgid(NOBODY) == 0 && setuid(NOBODY) == 0));
+}
+
+static void drop_and_close(unsigned i)
+{
+	drop(i);
+	if (i == 4)
+		close_all(i);
+}
+
 /* --- the programs --- */
 
 static void simple(void)
 {
-	for (unsigned i = 0; i < NCYCLES; i++)
-		cycle();
+	cycles(NCYCLES, NULL);
 }
 
 static void closing(void)
 {
-	for (unsigned i = 0; i < NCYCLES; i++) {
-		close_all();
-		cycle();
-	}
+	cycles(NCYCLES, close_all);
+}
+
+static void *collect_on(void *arg)
+{
+	while (!*(_Atomic bool *)arg)
+		spangc_collect();
+	return NULL;
 }
 
 /* While cycles are under way. */
 static void closing_always(void)
 {
+	_Atomic bool is_enough = false;
 	pthread_t thread;
 
-	CHECK(pthread_create(&thread, NULL, churn_on, NULL) == 0);
-	for (unsigned i = 0; i < 40 * NCYCLES; i++) {
-		close_all();
-		if (i % 4 == 0)
-			sched_yield();
-		if (i % 40 == 0)
-			spangc_collect();
+	CHECK(pthread_create(&thread, NULL, collect_on, &is_enough) == 0);
+	for (unsigned i = 0; i < 200; i++) {
+		close_all(i);
+		sched_yield();
 	}
-	is_over = true;
-	CHECK(pthread_join(thread, NULL) == 0);
 	simple();
+	is_enough = true;
+	CHECK(pthread_join(thread, NULL) == 0);
 }
 
 static void replacing(void)
 {
 	char path[PATH_MAX];
-	int file;
 
 	scratch_template(path, sizeof path, "gc_ways");
 	file = mkstemp(path);
 	CHECK(file >= 0 && unlink(path) == 0);
-	for (unsigned i = 0; i < NCYCLES; i++) {
-		replace_all(file);
-		cycle();
-	}
+	cycles(NCYCLES, replace_all);
 	CHECK(lseek(file, 0, SEEK_END) == 0);
 	for (int fd = 3; fd < 200; fd++)
 		CHECKF(fcntl(fd, F_GETFD) >= 0, "%d was closed", fd);
@@ -213,30 +251,22 @@ static void replacing(void)
 
 static void refused_later(void)
 {
-	cycle();
-	refuse(NO_PAGEMAP_SCAN);
-	simple();
+	cycles(NCYCLES, refuse_scans);
 }
 
 static void copies_refused_later(void)
 {
-	cycle();
-	refuse(NO_COPIES);
-	simple();
+	cycles(NCYCLES, refuse_copies);
 }
 
-/* pagemap of a process that may not be dumped can't be opened again. */
 static void dropping(void)
 {
-	cycle();
-	CHECK(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
-	simple();
+	cycles(NCYCLES, drop);
 }
 
 static void dropping_and_closing(void)
 {
-	dropping();
-	closing();
+	cycles(NCYCLES, drop_and_close);
 }
 
 static void in_child(void)
@@ -244,7 +274,7 @@ static void in_child(void)
 	pid_t child;
 	int status;
 
-	cycle();
+	simple();
 	child = fork();
 	if (child == 0) {
 		simple();

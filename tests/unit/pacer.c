@@ -500,6 +500,9 @@ Test(pacer, an_assist_is_bounded)
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), 0, MIB(1)), MIB(1));
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), 0, 1), KIB(64));
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), MIB(99), MIB(1)), 0);
+	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(250), MIB(500), MIB(1)), MIB(1), "it is late");
+	cr_assert_eq(pacer_assist(&plan, MIB(180), MIB(190), MIB(120), MIB(1)), 0);
+	cr_assert_eq(pacer_assist(&plan, MIB(180), MIB(199), MIB(120), MIB(1)), MIB(1), "more than thought");
 	plan.has_assists = false;
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), 0, MIB(1)), 0, "the half is used up");
 }

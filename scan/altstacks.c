@@ -1,0 +1,126 @@
+/* altstacks.c: see altstacks.h.
+ *
+ * Reached from dirty_mprotect.c and the handlers of dispatch.c. Depends on world.h, to know who is gone.
+ * Stacks are never unmapped. Below each lies a page that can't be written.
+ */
+#include "scan/altstacks.h"
+
+#include "core/os.h"
+#include "scan/roots.h"
+#include "scan/world.h"
+
+#define NO_TSAN __attribute__((no_sanitize("thread")))
+
+#define STACK_BYTES KIB(64)
+#define NSTACKS 64                              /* of a chunk */
+#define ENOUGH_BYTES KIB(32)                    /* Go's */
+
+struct chunk {
+	struct chunk *_Atomic next;
+	uintptr_t base;
+	bool is_excluded;
+	_Atomic int tid[NSTACKS];               /* 0: free */
+};
+
+static struct chunk *_Atomic chunks;
+
+static struct chunk *first_chunk(void)
+{
+	/* acquire: pairs with the release in add_chunk(). */
+	return atomic_load_explicit(&chunks, memory_order_acquire);
+}
+
+static bool add_chunk(void)
+{
+	size_t header = align_up(sizeof(struct chunk), OS_PAGE_BYTES);
+	char *p = os_map(header + NSTACKS * STACK_BYTES);
+	struct chunk *c = (struct chunk *)p;
+
+	if (!p)
+		return false;
+	c->base = (uintptr_t)p + header;
+	for (unsigned i = 0; i < NSTACKS; i++)
+		os_protect(c->base + i * STACK_BYTES, OS_PAGE_BYTES, false);
+	os_name((uintptr_t)p, header + NSTACKS * STACK_BYTES, "spangc signal stacks");
+	/* relaxed: in a stop, the only writer. */
+	atomic_store_explicit(&c->next, first_chunk(), memory_order_relaxed);
+	/* release: pairs with the acquire in first_chunk(). */
+	atomic_store_explicit(&chunks, c, memory_order_release);
+	return true;
+}
+
+static bool is_there(int tid)
+{
+	const struct task *t = world_find_task(tid);
+
+	return tid == world.self || (t && !t->is_gone);
+}
+
+void altstacks_prepare(unsigned n)
+{
+	unsigned nfree = 0;
+
+	for (struct chunk *c = first_chunk(); c; c = atomic_load_explicit(&c->next, memory_order_relaxed)) {
+		for (unsigned i = 0; i < NSTACKS; i++) {
+			/* relaxed, both: the world is stopped. */
+			int tid = atomic_load_explicit(&c->tid[i], memory_order_relaxed);
+
+			if (tid && !is_there(tid))
+				atomic_store_explicit(&c->tid[i], 0, memory_order_relaxed);
+			nfree += !tid || !is_there(tid);
+		}
+	}
+	for (; nfree < n && add_chunk(); nfree += NSTACKS)
+		;
+}
+
+void altstacks_exclude(void)
+{
+	for (struct chunk *c = first_chunk(); c; c = atomic_load_explicit(&c->next, memory_order_relaxed)) {
+		if (!c->is_excluded)
+			roots_exclude((uintptr_t)c, c->base + NSTACKS * STACK_BYTES);
+		c->is_excluded = true;
+	}
+}
+
+NO_TSAN static uintptr_t claim(struct chunk *c, int tid, int wanted)
+{
+	for (unsigned i = 0; i < NSTACKS; i++) {
+		int expected = wanted;
+
+		/* relaxed, all: a stack is nothing that is read. */
+		if (atomic_load_explicit(&c->tid[i], memory_order_relaxed) == wanted
+		    && atomic_compare_exchange_strong_explicit(&c->tid[i], &expected, tid,
+		                                               memory_order_relaxed,
+		                                               memory_order_relaxed))
+			return c->base + i * STACK_BYTES;
+	}
+	return 0;
+}
+
+NO_TSAN static uintptr_t find(int tid, int wanted)
+{
+	uintptr_t base = 0;
+
+	for (struct chunk *c = first_chunk(); c && !base;
+	     c = atomic_load_explicit(&c->next, memory_order_relaxed))
+		base = claim(c, tid, wanted);
+	return base;
+}
+
+NO_TSAN bool altstacks_give(int tid, stack_t *s)
+{
+	if (!(s->ss_flags & SS_DISABLE) && s->ss_size >= ENOUGH_BYTES)
+		return false;
+
+	uintptr_t base = find(tid, tid);
+
+	if (!base)
+		base = find(tid, 0);
+	if (!base)
+		return false;
+	s->ss_sp = (void *)(base + OS_PAGE_BYTES);
+	s->ss_size = STACK_BYTES - OS_PAGE_BYTES;
+	s->ss_flags = 0;
+	return true;
+}
