@@ -15,6 +15,7 @@
 #define NNODES 30000
 #define NHIDDEN 3000
 #define NTHREADS 8
+#define GROWN_BLOCKS 1000000UL                  /* of 100 bytes */
 
 struct node {
 	struct node *next;
@@ -84,7 +85,7 @@ static void await_child(pid_t child)
 
 static void grow(void)
 {
-	for (unsigned i = 0; i < 400000; i++)
+	for (unsigned i = 0; i < GROWN_BLOCKS; i++)
 		hide(malloc(100));
 }
 
@@ -98,8 +99,8 @@ static void forks_alone(void)
 		CHECK(thread_count() == 1);
 		collects();
 		grow();
-		CHECK(thread_count() == 2);
-		CHECK(rss_bytes() < MIB(32));
+		CHECK(thread_count() >= 2);     /* there may be a helper, too */
+		CHECK(rss_bytes() < GROWN_BLOCKS * 50);
 		child = fork();
 		if (child == 0) {
 			collects();
@@ -132,18 +133,16 @@ static void forks_among_others(void)
 	pthread_t thread;
 
 	CHECK(pthread_create(&thread, NULL, wait_for_end, &is_over) == 0);
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < 10; i++) {
 		pid_t child = fork();
 
 		if (child == 0) {
 			watchdog(60);
 			collects();
 			grow();
-			CHECK(thread_count() == 1);
-			CHECK(rss_bytes() < MIB(64));
+			CHECK(rss_bytes() < GROWN_BLOCKS * 50);
 			CHECK(pthread_create(&thread, NULL, collect_there, NULL) == 0);
 			CHECK(pthread_join(thread, NULL) == 0);
-			CHECK(threads_become(2, 10));
 			collects();
 			_exit(0);
 		}
@@ -170,7 +169,6 @@ static void needs_one_thread(void)
 	if (child == 0) {
 		collects();
 		CHECK(pthread_create(&(pthread_t){ 0 }, NULL, collect_there, NULL) == 0);
-		CHECK(threads_become(2, 10));   /* the collector's is there */
 		if (unshare(CLONE_NEWUSER) && errno == EINVAL)
 			_exit(1);
 		collects();
@@ -181,7 +179,7 @@ static void needs_one_thread(void)
 
 static void *lose_and_collect(void *arg)
 {
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < 10; i++) {
 		for (unsigned k = 0; k < 1000; k++)
 			hide(malloc(50 + k % 100));
 		spangc_collect();
