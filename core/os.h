@@ -81,4 +81,8 @@ uint64_t os_now_ns(void);
 uint64_t os_thread_cpu_us(void);
 uint64_t os_process_cpu_us(void);
 
+/* A clock of the calling thread's CPU time that other threads may read while it lives. ctx: any */
+int os_thread_clock(void);
+uint64_t os_clock_us(int clock);
+
 #endif

@@ -46,7 +46,9 @@ static struct {
 	struct pacer pacer;
 	struct pacer_plan plan;
 	uint64_t start_ns;                      /* of the process */
-	uint64_t start_bytes;                   /* in use, when the cycle began */
+	uint64_t start_bytes;                   /* in use, when the cycle began ... */
+	uint64_t began_ns, began_cpu_us;        /* ... then, and what its thread had taken by `clock` */
+	int clock;
 	_Atomic uint64_t swept_from;            /* in use, when its sweep was first looked at; 0: not yet */
 	uint64_t ended_ns;                      /* the last cycle */
 	uint64_t ended_cpu_us;                  /* the process had taken, then */
@@ -95,6 +97,9 @@ bool pacing_is_due(void)
 bool pacing_begin(void)
 {
 	pacing.start_bytes = cycle_used_bytes();
+	pacing.clock = os_thread_clock();
+	pacing.began_cpu_us = os_thread_cpu_us();
+	pacing.began_ns = os_now_ns();
 	/* relaxed: see the head. */
 	atomic_store_explicit(&pacing.swept_from, 0, memory_order_relaxed);
 	pacer_begin(&pacing.plan, pacing.start_bytes);
@@ -198,16 +203,24 @@ static void nap(uint64_t nbytes)
 	errno = kept;
 }
 
-/* Where the heap is far behind `goal` and the cycle is not over: what a thread should have read, which
- * makes its nap, the longer the further it is, for there may be many of them. Such a thread comes here
- * whenever it takes slots from spans. With 20 threads that allocate on 2 processors the heap grew to 7
- * times its goal without naps, and with 200 to 11 times; naps from the goal on cost a program of one
- * thread, whose marking is never late, a fifth of its time. 0: it is not as late as that. */
+/* Did the thread that collects, since the cycle began, get less than half of a processor? */
+static bool is_starved(void)
+{
+	uint64_t cpu_us = os_clock_us(pacing.clock) - pacing.began_cpu_us;
+
+	return cpu_us * 2000 < os_now_ns() - pacing.began_ns;
+}
+
+/* Where the heap is far behind `goal` and the cycle is not over because others keep its thread from
+ * running: what a thread should have read, which makes its nap, the longer the later it is, for there
+ * may be many of them. Such a thread comes here whenever it takes slots from spans. With 20 threads
+ * that allocate on 2 processors the heap grew to 7 times its goal without naps, and with 200 to 11
+ * times; naps where marking had a processor to itself cost a program a fifth of its time. 0: none. */
 static uint64_t late_bytes(uint64_t used, uint64_t goal)
 {
 	uint64_t late = goal + at_least(goal / LATE_PART, LATE_LEAST_BYTES);
 
-	if (!pacing.plan.has_assists || goal == UINT64_MAX || used < late)
+	if (goal == UINT64_MAX || used < late || !is_starved())
 		return 0;
 	return (uint64_t)((double)LATE_BYTES * (1 + LATE_TIMES * (double)(used - late) / (double)late));
 }
