@@ -329,6 +329,7 @@ void collector_start(void)
 	leaks_ignored++;                        /* as in leaks_start_looking() */
 	if (heap_has_records())
 		leaks_start_unwinding();
+	execs_start();
 	if (!looking_start() || !cycle_start()) {
 		report_line("nothing is collected: threads can't be stopped, or /proc is not there", NULL);
 		heap.ignores_free = false;
@@ -359,6 +360,18 @@ void collector_resume(void)
 {
 	if (state_of() == COLLECTOR_STOPPED)
 		create();
+}
+
+void collector_before_exec(void)
+{
+	if (state_of() != COLLECTOR_NONE && !is_copy())
+		scan_threads_leave();
+}
+
+void collector_after_exec(void)
+{
+	if (state_of() != COLLECTOR_NONE && !is_copy())
+		scan_threads_stay();
 }
 
 void collector_fork_prepare(void)
