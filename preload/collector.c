@@ -37,6 +37,7 @@
 #include "scan/dispatch.h"
 #include "scan/pacing.h"
 #include "scan/threads.h"
+#include "scan/workers.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -288,7 +289,8 @@ static bool is_answered(uint64_t number)
 	return atomic_load_explicit(&collector.nanswered, memory_order_acquire) >= number;
 }
 
-/* Who waits has a processor to spare. */
+/* Who waits helps where a processor is idle: with one that is not, a thread of the program waited for it
+ * for whole time slices. */
 static void await_cycle(uint64_t number)
 {
 	while (!is_answered(number)) {
@@ -298,7 +300,7 @@ static void await_cycle(uint64_t number)
 		if (state_of() == COLLECTOR_RUNS) {
 			if (cycle_phase() == CYCLE_OFF)
 				wake(&collector.news);
-			else if (cycle_assist(ASSIST_BYTES))
+			else if (workers_can_be_spared() && cycle_assist(ASSIST_BYTES))
 				continue;
 			if (!is_answered(number))
 				wait_on(&collector.nended, nended, AWAIT_MS);
