@@ -203,8 +203,6 @@ HOT void *cache_take_slot(class_idx c)
 HOT void cache_hand_out(void *p, class_idx c)
 {
 	__asm__ volatile("" : "+r"(p));
-	if (unlikely(marks.clears))
-		marks_clear_slot(p, heap.classes->class[c].slot_bytes);
 	marks_born(p);
 	/* release: pairs with the acquire in sweep.c: first the mark. */
 	atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_release);

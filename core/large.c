@@ -104,8 +104,6 @@ static void *hand_out(struct span *s)
 
 	__asm__ volatile("" : "+r"(p));
 	budget_take(large_usable(s));
-	if (unlikely(marks.clears))
-		marks_clear_slot((void *)p, large_usable(s));
 	marks_born((void *)p);
 	/* release: pairs with the acquire in sweep.c: first the mark. */
 	atomic_store_explicit(heap_granule(p), SIZECLASS_LARGE, memory_order_release);
@@ -166,10 +164,18 @@ static bool give_tail(struct spanset *set, const struct span *s, page_idx npages
 	return is_renewed;
 }
 
+static void clear_tail(const struct span *s, page_idx npages)
+{
+	if (unlikely(heap.clears_free))
+		memset((void *)(s->base + ((uintptr_t)(s->npages - npages) << PAGE_SHIFT)), 0,
+		       (size_t)npages << PAGE_SHIFT);
+}
+
 static void drop(struct span *s, enum pages_kind kind)
 {
 	struct spanset *set = cache_lock_spans();
 
+	clear_tail(s, s->npages);
 	budget_give(large_usable(s));
 	if (give_tail(set, s, s->npages, kind))
 		count_moved(-s->nmoved);
@@ -188,6 +194,7 @@ size_t large_reclaim(void *p)
 	size_t nbytes = large_usable(s);
 
 	check(s->place == SPAN_LARGE && s->base == (uintptr_t)p);
+	clear_tail(s, s->npages);
 	heap_give_pages(NULL, heap_page(s->base), s->npages, PAGES_DIRTY);
 	heap_drop_span(s);
 	return nbytes;
@@ -199,6 +206,7 @@ static void shrink(struct span *s, page_idx npages)
 
 	if (spare < s->npages / 8 || !spare)
 		return;
+	clear_tail(s, spare);
 	budget_give((size_t)spare << PAGE_SHIFT);
 
 	struct spanset *set = cache_lock_spans();
@@ -216,8 +224,6 @@ static bool grow_in_place(struct span *s, page_idx npages)
 	if (!heap_take_pages_at(end, npages - s->npages, &run))
 		return false;
 	heap_map_span(run.first, run.npages, s);
-	if (unlikely(marks.clears))
-		marks_clear_slot((void *)heap_address(end), (size_t)run.npages << PAGE_SHIFT);
 	budget_take((size_t)run.npages << PAGE_SHIFT);
 	s->npages = npages;
 	return true;
