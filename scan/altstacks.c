@@ -124,3 +124,16 @@ NO_TSAN bool altstacks_give(int tid, stack_t *s)
 	s->ss_flags = 0;
 	return true;
 }
+
+NO_TSAN void altstacks_fork_child(int tid, const stack_t *s)
+{
+	for (struct chunk *c = first_chunk(); c; c = atomic_load_explicit(&c->next, memory_order_relaxed)) {
+		for (unsigned i = 0; i < NSTACKS; i++) {
+			uintptr_t base = c->base + i * STACK_BYTES;
+			bool is_own = (uintptr_t)s->ss_sp - base < STACK_BYTES;
+
+			/* relaxed: there is one thread. */
+			atomic_store_explicit(&c->tid[i], is_own ? tid : 0, memory_order_relaxed);
+		}
+	}
+}

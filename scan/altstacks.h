@@ -19,4 +19,7 @@ void altstacks_exclude(void);
 /* If `s` is none, or too small, it becomes thread `tid`'s own. False: it stays. ctx: signal */
 bool altstacks_give(int tid, stack_t *s);
 
+/* There is one thread, `tid`, with `s`, which it may have under another number. ctx: fork child, signal */
+void altstacks_fork_child(int tid, const stack_t *s);
+
 #endif
