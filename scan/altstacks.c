@@ -20,6 +20,7 @@ struct chunk {
 	uintptr_t base;
 	bool is_excluded;
 	_Atomic int tid[NSTACKS];               /* 0: free */
+	stack_t programs[NSTACKS];              /* the thread's; what it has set */
 };
 
 static struct chunk *_Atomic chunks;
@@ -83,7 +84,12 @@ void altstacks_exclude(void)
 	}
 }
 
-NO_TSAN static uintptr_t claim(struct chunk *c, int tid, int wanted)
+struct place {
+	uintptr_t base;                         /* 0: none */
+	stack_t *programs;
+};
+
+NO_TSAN static struct place claim(struct chunk *c, int tid, int wanted)
 {
 	for (unsigned i = 0; i < NSTACKS; i++) {
 		int expected = wanted;
@@ -93,19 +99,19 @@ NO_TSAN static uintptr_t claim(struct chunk *c, int tid, int wanted)
 		    && atomic_compare_exchange_strong_explicit(&c->tid[i], &expected, tid,
 		                                               memory_order_relaxed,
 		                                               memory_order_relaxed))
-			return c->base + i * STACK_BYTES;
+			return (struct place){ c->base + i * STACK_BYTES, &c->programs[i] };
 	}
-	return 0;
+	return (struct place){ 0 };
 }
 
-NO_TSAN static uintptr_t find(int tid, int wanted)
+NO_TSAN static struct place find(int tid, int wanted)
 {
-	uintptr_t base = 0;
+	struct place place = { 0 };
 
-	for (struct chunk *c = first_chunk(); c && !base;
+	for (struct chunk *c = first_chunk(); c && !place.base;
 	     c = atomic_load_explicit(&c->next, memory_order_relaxed))
-		base = claim(c, tid, wanted);
-	return base;
+		place = claim(c, tid, wanted);
+	return place;
 }
 
 NO_TSAN bool altstacks_give(int tid, stack_t *s)
@@ -113,14 +119,26 @@ NO_TSAN bool altstacks_give(int tid, stack_t *s)
 	if (!(s->ss_flags & SS_DISABLE) && s->ss_size >= ENOUGH_BYTES)
 		return false;
 
-	uintptr_t base = find(tid, tid);
+	struct place place = find(tid, tid);
 
-	if (!base)
-		base = find(tid, 0);
-	if (!base)
+	if (!place.base)
+		place = find(tid, 0);
+	if (!place.base)
 		return false;
-	s->ss_sp = (void *)(base + OS_PAGE_BYTES);
+	*place.programs = *s;
+	s->ss_sp = (void *)(place.base + OS_PAGE_BYTES);
 	s->ss_size = STACK_BYTES - OS_PAGE_BYTES;
 	s->ss_flags = 0;
+	return true;
+}
+
+NO_TSAN bool altstacks_hide(int tid, stack_t *s)
+{
+	struct place place = find(tid, tid);
+
+	if (!place.base || (s->ss_flags & SS_DISABLE)
+	    || (uintptr_t)s->ss_sp != place.base + OS_PAGE_BYTES)
+		return false;
+	*s = *place.programs;
 	return true;
 }
