@@ -53,6 +53,7 @@ struct visit {
 
 static struct ranges no_roots, added;
 static bool heap_is_protected;                  /* some of it, against reading */
+static bool was_running;                        /* during the last visit */
 
 static struct note *find_note(struct note *n, uintptr_t from, uintptr_t to)
 {
@@ -314,7 +315,8 @@ bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
 	scan_threads_visit_dead(exclude, &no_roots);
 	exclude_own();
 	ranges_sort(&no_roots);
-	kernel_visit(fn, arg);
+	(was_running && !is_running ? kernel_visit_again : kernel_visit)(fn, arg);
+	was_running = is_running;
 	present_begin();
 
 	bool is_read = maps_visit(see_mapping, &v);
