@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define FDS_MAX KIB(64)
+#define FEW_FDS 100
 #define WORDS_MAX MIB(1)                        /* 16 MiB, touched as they are used */
 
 struct word {
@@ -38,6 +39,7 @@ static struct {
 	size_t nwords;
 	bool is_kept;
 	bool has_uring, is_uring_said;
+	size_t nseen;                           /* descriptors, in kernel_visit() */
 } kernel;
 
 struct visit {
@@ -102,6 +104,7 @@ static bool was_kept(unsigned fd)
 
 static void see_fd(unsigned fd, void *arg)
 {
+	kernel.nseen++;
 	if (is_epoll(fd))
 		read_epoll(fd, arg);
 }
@@ -144,6 +147,31 @@ static void see_fd_again(unsigned fd, void *arg)
 		read_epoll(fd, &a->v);
 }
 
+/* "FDSize:\t256": room for descriptors, of which no number is higher. */
+static bool see_size(char *line, void *arg)
+{
+	size_t *n = arg;
+
+	if (strncmp(line, "FDSize:\t", 8) != 0)
+		return true;
+	for (line += 8; *line >= '0' && *line <= '9'; line++)
+		*n = *n * 10 + (size_t)(*line - '0');
+	return false;
+}
+
+/* To be told a number takes the kernel ten times as long as to ask for one that is none. */
+static void see_all_again(struct again *a)
+{
+	size_t n = 0;
+
+	if (kernel.nseen >= FEW_FDS)
+		peek_lines("/proc/thread-self/status", see_size, &n);
+	for (unsigned fd = 0; fd < n && n <= 8 * kernel.nseen; fd++)
+		see_fd_again(fd, a);
+	if (!n || n > 8 * kernel.nseen)
+		peek_numbers("/proc/thread-self/fd", see_fd_again, a);
+}
+
 void kernel_visit_again(scan_range_fn *fn, void *arg)
 {
 	struct again a = { .v = { fn, arg } };
@@ -152,7 +180,7 @@ void kernel_visit_again(scan_range_fn *fn, void *arg)
 	if (kernel.is_kept || a.stranger < 0) {
 		kernel_visit(fn, arg);
 	} else {
-		peek_numbers("/proc/thread-self/fd", see_fd_again, &a);
+		see_all_again(&a);
 		peek_lines("/proc/self/timers", see_timer_line, &a.v);
 	}
 	if (a.stranger >= 0)
@@ -167,6 +195,7 @@ void kernel_visit(scan_range_fn *fn, void *arg)
 		show(&v, kernel.words[i].value, kernel.words[i].what);
 	if (kernel.is_kept)
 		return;
+	kernel.nseen = 0;
 	peek_numbers("/proc/thread-self/fd", see_fd, &v);
 	peek_lines("/proc/self/timers", see_timer_line, &v);
 }

@@ -733,4 +733,12 @@ Test(scan_collect, epoll_instances_are_found_in_the_stop_as_well, .init = start)
 	cr_assert(roots_visit_rest(false, look, NULL));
 	cr_assert_eq(nwords, 3);
 	cr_assert_eq(epoll_wait(new, &event, 1, 0), 0);
+	for (unsigned i = 0; i < 200; i++)
+		cr_assert_geq(dup(fds[1]), 0);
+	nwords = 0;
+	cr_assert(roots_visit_rest(true, look, NULL));
+	cr_assert_eq(nwords, 3);
+	nwords = 0;
+	cr_assert(roots_visit_rest(false, look, NULL));
+	cr_assert_eq(nwords, 3);
 }
