@@ -260,6 +260,13 @@ static COLD void free_large(void *p, const void *caller)
 	scavenge_poll_due();
 }
 
+static void *cleared(void *p, class_idx c)
+{
+	if (unlikely(heap.clears_free))
+		memset(p, 0, heap.classes->class[c].slot_bytes - heap.tail_bytes);
+	return p;
+}
+
 void cache_free_block(void *p, class_idx c, const char *call, const void *caller)
 {
 	if (!cache_bury_block(p, c))
@@ -267,7 +274,7 @@ void cache_free_block(void *p, class_idx c, const char *call, const void *caller
 	else if (c == SIZECLASS_LARGE)
 		free_large(p, caller);
 	else
-		free_in_hand(cache_enter(hand()), c, p, caller);
+		free_in_hand(cache_enter(hand()), c, cleared(p, c), caller);
 }
 
 void cache_free_slow(struct magazines *m, class_idx c, void *p, const void *caller)
@@ -330,7 +337,9 @@ void cache_free_as(void *p, const char *call, const void *caller)
 
 void cache_free_odd(void *p, const void *caller)
 {
-	if (!p || (!heap_has_hot_path() && !heap.ignores_free && free_slot(p)))
+	bool is_plain = !heap_has_hot_path() && !heap.ignores_free && !heap.clears_free;
+
+	if (!p || (is_plain && free_slot(p)))
 		return;
 	cache_free_as(p, "free", caller);
 }

@@ -157,6 +157,7 @@ bool heap_init(void)
 	heap.classes = is_min8 ? &sizeclass_set8 : &sizeclass_set16;
 	heap.granule_shift = heap.classes->granule_shift;
 	heap.tail_bytes = has_records ? RECORD_BYTES : is_gc;
+	heap.clears_free = is_gc && knobs.verify;
 	heap.ignores_free = is_gc && knobs.gc_free == KNOB_GC_FREE_IGNORE;
 	/* The records first: close to the libraries, they share pages of the kernel's page tables. */
 	/* relaxed: there is one thread. */
@@ -533,6 +534,11 @@ __attribute__((no_sanitize("thread"))) static bool holds(const struct span *s, u
 	return s && p - s->base < (uintptr_t)s->npages << PAGE_SHIFT;
 }
 
+__attribute__((no_sanitize("thread"))) static bool holds_now(const struct span *s, uintptr_t p)
+{
+	return holds(s, p) && s->place != SPAN_UNUSED;
+}
+
 __attribute__((no_sanitize("thread"))) struct span *heap_span_any(uintptr_t p)
 {
 	if (!heap_contains(p))
@@ -544,9 +550,9 @@ __attribute__((no_sanitize("thread"))) struct span *heap_span_any(uintptr_t p)
 	                                           memory_order_acquire);
 
 	/* What is there now before what was there. */
-	if (holds(s, p) && s->place != SPAN_UNUSED)
+	if (holds_now(s, p))
 		return s;
-	if (holds(around, p) && around->place != SPAN_UNUSED)
+	if (holds_now(around, p))
 		return around;
 	return holds(s, p) ? s : holds(around, p) ? around : NULL;
 }

@@ -43,7 +43,10 @@ struct heap {
 	/* At the end of each slot, not the program's: 0 in mode malloc; RECORD_BYTES where blocks have
 	 * records (record.h); 1 in mode gc without, so that a block's end is inside its slot. */
 	unsigned tail_bytes;
-	bool ignores_free;                      /* mode gc, SPANGC_GC_FREE=ignore */
+	/* Mode gc: SPANGC_GC_FREE=ignore; with SPANGC_VERIFY=1 what is freed or reclaimed is cleared: a
+	 * block that is born marked is read only where it is written to, and a second marking, which
+	 * reads all of it, would find what leftovers lead to. */
+	bool ignores_free, clears_free;
 
 	/* LOCK_PAGES. */
 	_Alignas(CACHE_LINE) struct lock lock;

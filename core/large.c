@@ -164,10 +164,18 @@ static bool give_tail(struct spanset *set, const struct span *s, page_idx npages
 	return is_renewed;
 }
 
+static void clear_tail(const struct span *s, page_idx npages)
+{
+	if (unlikely(heap.clears_free))
+		memset((void *)(s->base + ((uintptr_t)(s->npages - npages) << PAGE_SHIFT)), 0,
+		       (size_t)npages << PAGE_SHIFT);
+}
+
 static void drop(struct span *s, enum pages_kind kind)
 {
 	struct spanset *set = cache_lock_spans();
 
+	clear_tail(s, s->npages);
 	budget_give(large_usable(s));
 	if (give_tail(set, s, s->npages, kind))
 		count_moved(-s->nmoved);
@@ -186,6 +194,7 @@ size_t large_reclaim(void *p)
 	size_t nbytes = large_usable(s);
 
 	check(s->place == SPAN_LARGE && s->base == (uintptr_t)p);
+	clear_tail(s, s->npages);
 	heap_give_pages(NULL, heap_page(s->base), s->npages, PAGES_DIRTY);
 	heap_drop_span(s);
 	return nbytes;
@@ -197,6 +206,7 @@ static void shrink(struct span *s, page_idx npages)
 
 	if (spare < s->npages / 8 || !spare)
 		return;
+	clear_tail(s, spare);
 	budget_give((size_t)spare << PAGE_SHIFT);
 
 	struct spanset *set = cache_lock_spans();
@@ -264,16 +274,17 @@ static void *transfer(struct span *from, struct span *to)
 }
 
 /* The same in mode gc. A collector that stops this thread finds the contents, by the addresses that it
- * has in hand, in one of both. */
+ * has in hand, in one of both. The new block is one before it is written to: the collector reads of a
+ * block that is born marked only what was written after that. */
 static void *replace(uintptr_t p, struct span *to)
 {
 	struct span *from = heap_span(p);
 
 	__asm__ volatile("" : "+r"(p));
-	memcpy((void *)to->base, (void *)p, large_usable(from));
 
 	void *made = hand_out(to);
 
+	memcpy(made, (void *)p, large_usable(from));
 	__asm__ volatile("" : : "r"(p));
 	if (!heap.ignores_free) {
 		cache_bury_block((void *)p, SIZECLASS_LARGE);

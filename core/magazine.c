@@ -29,6 +29,7 @@
 
 #include "core/heap.h"
 #include "core/helper.h"
+#include "core/marks.h"
 
 #include <string.h>
 
@@ -126,6 +127,7 @@ static bool refill_from_spans(struct cache *k, class_idx c)
 		return false;
 	if (n < want)
 		memmove(lowest, lowest + want - n, n * sizeof *lowest);
+	marks_foresee(lowest, n);
 	set_magazine(k, c, block, cap, n);
 	return true;
 }

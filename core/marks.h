@@ -16,6 +16,7 @@
 
 #include "core/base.h"
 #include "core/heap.h"
+#include "core/sweep.h"
 
 #define MARKS_GRANULE_SHIFT 4                   /* mode gc has no other */
 
@@ -24,7 +25,7 @@ struct marks {
 	_Atomic uint64_t *bits;
 	/* Written by the collector, with no lock; read by whoever allocates or frees. */
 	_Atomic bool is_black;
-	_Atomic bool is_sweeping;               /* free() leaves marks alone */
+	_Atomic bool is_sweeping;
 };
 
 extern struct marks marks;
@@ -61,22 +62,46 @@ HOT void marks_set(uintptr_t p)
 HOT void marks_born(const void *p)
 {
 	/* relaxed: who reads it late was stopped with the address in hand. */
-	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
+	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed))
+	    && !marks_is_set((uintptr_t)p))
 		marks_set((uintptr_t)p);
 }
 
+/* Will the sweep of this cycle wipe a mark where no block is? */
+HOT bool marks_are_wiped(uintptr_t p)
+{
+	/* relaxed, both: the granule was cleared by an exchange, which comes before these looks: a
+	 * sweep that is seen not to have come by finds no block. */
+	return atomic_load_explicit(&marks.is_black, memory_order_relaxed)
+	       && (!atomic_load_explicit(&marks.is_sweeping, memory_order_relaxed)
+	           || !sweep_has_passed(p - heap.base));
+}
+
 /* A block becomes a slot: after its granule is 0. The write waits for the line: only if it must.
- * During a sweep the mark stays: a block that is freed and made again meanwhile never looks
- * unreached. ctx: alloc, mode gc */
+ * What the sweep will wipe stays, too, so that a block that is freed and made again before it comes by
+ * never looks unreached. ctx: alloc, mode gc */
 HOT void marks_died(const void *p)
 {
 	size_t g = marks_granule((uintptr_t)p);
 
-	/* relaxed, both: the slot is the caller's alone; the sweep asks the granule again. */
-	if (unlikely(marks_is_set((uintptr_t)p))
-	    && !atomic_load_explicit(&marks.is_sweeping, memory_order_relaxed))
+	/* relaxed: the slot is the caller's alone. */
+	if (unlikely(marks_is_set((uintptr_t)p)) && !marks_are_wiped((uintptr_t)p))
+		/* relaxed: a sweep that claims the block nevertheless asks its granule. */
 		atomic_fetch_and_explicit(&marks.bits[g / 64], ~(UINT64_C(1) << (g % 64)),
-		                          memory_order_release);
+		                          memory_order_relaxed);
+}
+
+/* Slots that come in a batch while is_black, before they are used: one write for those that share a
+ * word of marks. The sweep wipes what was not used by then. ctx: alloc */
+void marks_set_batch(void **slots, unsigned n);
+
+/* ctx: alloc */
+HOT void marks_foresee(void **slots, unsigned n)
+{
+	/* relaxed, both: nothing depends on it. */
+	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed))
+	    && !atomic_load_explicit(&marks.is_sweeping, memory_order_relaxed))
+		marks_set_batch(slots, n);
 }
 
 /* No block of the first `heap_bytes` has a mark, but for those that are born or marked meanwhile.

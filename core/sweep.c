@@ -34,6 +34,7 @@
 #include "core/spanset.h"
 
 #include <sched.h>
+#include <string.h>
 
 #define GROUP 64                                /* granules that share a word of marks */
 #define GROUP_BYTES ((size_t)GROUP << MARKS_GRANULE_SHIFT)
@@ -61,16 +62,6 @@ struct gathered {
 	unsigned word;
 	struct sweep_counts counts;
 };
-
-static uint64_t next_of(uint64_t state)
-{
-	return state & ((UINT64_C(1) << SWEEP_UNIT_BITS) - 1);
-}
-
-static uint64_t end_of(uint64_t state)
-{
-	return next_of(state >> SWEEP_UNIT_BITS);
-}
 
 void sweep_begin(size_t heap_bytes)
 {
@@ -123,8 +114,9 @@ static uint64_t claim(uint64_t want, uint64_t *first)
 	do {
 		if (!sweep_has_more(state))
 			return 0;
-		*first = next_of(state);
-		n = end_of(state) - *first < want ? end_of(state) - *first : want;
+		*first = sweep_next(state);
+		n = sweep_end(state) - *first;
+		n = n < want ? n : want;
 	} while (!atomic_compare_exchange_weak_explicit(&sweep_state, &state, state + n,
 	                                                memory_order_acquire,
 	                                                memory_order_acquire));
@@ -178,6 +170,8 @@ static void gather(struct gathered *g, uintptr_t p)
 	if (slot / 64 != g->word)
 		flush(g);
 	g->word = slot / 64;
+	if (unlikely(heap.clears_free))
+		memset((void *)p, 0, s->slot_bytes - heap.tail_bytes);
 	g->bits |= UINT64_C(1) << slot % 64;
 	g->counts.nblocks++;
 	g->counts.nbytes += s->slot_bytes;

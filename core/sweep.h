@@ -26,11 +26,19 @@ struct sweep_counts {
 /* How far pieces were claimed: generation, end and next unit, in one word. */
 extern _Atomic uint64_t sweep_state;
 
+HOT size_t sweep_next(uint64_t state)
+{
+	return state & ((UINT64_C(1) << SWEEP_UNIT_BITS) - 1);
+}
+
+HOT size_t sweep_end(uint64_t state)
+{
+	return sweep_next(state >> SWEEP_UNIT_BITS);
+}
+
 HOT bool sweep_has_more(uint64_t state)
 {
-	const uint64_t mask = (UINT64_C(1) << SWEEP_UNIT_BITS) - 1;
-
-	return (state & mask) < (state >> SWEEP_UNIT_BITS & mask);
+	return sweep_next(state) < sweep_end(state);
 }
 
 /* Is there something left that nobody has claimed? Cheap. ctx: any */
@@ -43,10 +51,19 @@ HOT bool sweep_is_wanted(void)
 /* Bytes of the heap that were claimed so far. ctx: any */
 static inline size_t sweep_claimed_bytes(void)
 {
-	const uint64_t mask = (UINT64_C(1) << SWEEP_UNIT_BITS) - 1;
-
 	/* relaxed: a figure. */
-	return (size_t)(atomic_load_explicit(&sweep_state, memory_order_relaxed) & mask) * SWEEP_UNIT_BYTES;
+	return sweep_next(atomic_load_explicit(&sweep_state, memory_order_relaxed)) * SWEEP_UNIT_BYTES;
+}
+
+/* Does the sweep that is on not come by, or no more, `offset` bytes from the heap's base?
+ * ctx: any */
+HOT bool sweep_has_passed(size_t offset)
+{
+	/* relaxed: see marks_died(). */
+	uint64_t state = atomic_load_explicit(&sweep_state, memory_order_relaxed);
+	size_t unit = offset / SWEEP_UNIT_BYTES;
+
+	return unit < sweep_next(state) || unit >= sweep_end(state);
 }
 
 /* All threads were stopped, with every reachable block marked, when the heap had so many bytes; since

@@ -37,6 +37,7 @@
 #include "scan/dispatch.h"
 #include "scan/pacing.h"
 #include "scan/threads.h"
+#include "scan/workers.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -48,7 +49,8 @@
 #include <unistd.h>
 
 #define LOOK_MS 1000                            /* is there another thread? */
-#define NAP_NS 1000000                          /* for another thread's cycle */
+#define AWAIT_MS 1                              /* for another thread's cycle */
+#define ASSIST_BYTES KIB(256)                   /* a stop waits for it, 0.3 ms */
 #define KERNEL_BYTES 8                          /* of a sigset_t */
 #define BIT(signal) (UINT64_C(1) << ((signal) - 1))
 #define SETXID (__SIGRTMIN + 1)                 /* as in core/sigmask.c */
@@ -164,8 +166,10 @@ static bool serve(void)
 	/* relaxed: the futex's word orders it. */
 	bool is_wanted = atomic_exchange_explicit(&collector.is_wanted, false, memory_order_relaxed);
 
-	if (is_asked() || is_due())
+	if (is_asked())
 		collect(CYCLE_FULL, true);
+	else if (is_due())
+		collect(pacing_kind(), true);
 	else if (is_wanted && pacing_is_due())
 		collect(pacing_kind(), false);
 	else
@@ -285,6 +289,8 @@ static bool is_answered(uint64_t number)
 	return atomic_load_explicit(&collector.nanswered, memory_order_acquire) >= number;
 }
 
+/* Who waits helps where a processor is idle: with one that is not, a thread of the program waited for it
+ * for whole time slices. */
 static void await_cycle(uint64_t number)
 {
 	while (!is_answered(number)) {
@@ -292,13 +298,16 @@ static void await_cycle(uint64_t number)
 		uint32_t nended = atomic_load_explicit(&collector.nended, memory_order_acquire);
 
 		if (state_of() == COLLECTOR_RUNS) {
-			wake(&collector.news);
+			if (cycle_phase() == CYCLE_OFF)
+				wake(&collector.news);
+			else if (workers_can_be_spared() && cycle_assist(ASSIST_BYTES))
+				continue;
 			if (!is_answered(number))
-				wait_on(&collector.nended, nended, LOOK_MS);
+				wait_on(&collector.nended, nended, AWAIT_MS);
 		} else {
 			collect_here();
 			if (!is_answered(number))
-				wait_on(&collector.nended, nended, 1);
+				wait_on(&collector.nended, nended, AWAIT_MS);
 		}
 	}
 }
@@ -322,6 +331,7 @@ void collector_start(void)
 	leaks_ignored++;                        /* as in leaks_start_looking() */
 	if (heap_has_records())
 		leaks_start_unwinding();
+	execs_start();
 	if (!looking_start() || !cycle_start()) {
 		report_line("nothing is collected: threads can't be stopped, or /proc is not there", NULL);
 		heap.ignores_free = false;
@@ -352,6 +362,18 @@ void collector_resume(void)
 {
 	if (state_of() == COLLECTOR_STOPPED)
 		create();
+}
+
+void collector_before_exec(void)
+{
+	if (state_of() != COLLECTOR_NONE && !is_copy())
+		scan_threads_leave();
+}
+
+void collector_after_exec(void)
+{
+	if (state_of() != COLLECTOR_NONE && !is_copy())
+		scan_threads_stay();
 }
 
 void collector_fork_prepare(void)

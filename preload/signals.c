@@ -4,6 +4,8 @@
  *     sigsuspend
  *     sigaction                          out of each handler's mask; a handler for the signal
  *                                        itself is remembered and not installed
+ *                                        the same for SIGSEGV and SIGSYS in mode gc, where writes
+ *                                        are seen by memory protection (faults.h)
  *     sigwait, sigwaitinfo,              the signal is nothing that is waited for: it would be
  *     sigtimedwait, signalfd             taken from the handler
  *
@@ -16,6 +18,7 @@
 #include "preload/preload.h"
 #include "preload/reporter.h"
 
+#include "scan/faults.h"
 #include "scan/threads.h"
 
 #include <errno.h>
@@ -120,6 +123,10 @@ EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *o
 		return __sigaction(signo, new, old);
 	if (signo == scan_threads_signal())
 		return remember(new, old);
+	if (faults_owns(signo)) {
+		faults_sigaction(signo, new, old);
+		return 0;
+	}
 	if (new && is_hidden(&new->sa_mask)) {
 		copy = *new;
 		sigdelset(&copy.sa_mask, scan_threads_signal());
@@ -199,6 +206,12 @@ static struct import import[NFUNCTIONS];
 typedef void handler_fn(int signo);
 typedef handler_fn *set_fn(int signo, handler_fn *handler);
 
+/* As libc's have it. */
+static const unsigned set_flags[NFUNCTIONS] = {
+	[NR_SIGNAL] = SA_RESTART,
+	[NR_SYSV_SIGNAL] = (unsigned)SA_RESETHAND | SA_NODEFER,
+};
+
 /* libc's goes first, for each of them has flags of its own. */
 static handler_fn *set_handler(unsigned nr, int signo, handler_fn *handler)
 {
@@ -206,6 +219,11 @@ static handler_fn *set_handler(unsigned nr, int signo, handler_fn *handler)
 
 	if (signo == scan_threads_signal()) {
 		remember(handler == SIG_HOLD ? NULL : &new, &old);
+		return old.sa_handler;
+	}
+	if (faults_owns(signo) && handler != SIG_HOLD) {
+		new.sa_flags = (int)set_flags[nr];
+		faults_sigaction(signo, &new, &old);
 		return old.sa_handler;
 	}
 
@@ -236,6 +254,8 @@ static handler_fn *our_sigset(int signo, handler_fn *handler)
 
 static int our_sigignore(int signo)
 {
+	if (faults_owns(signo))
+		return our_signal(signo, SIG_IGN) == SIG_ERR;
 	return signo == scan_threads_signal() ? 0 : ((int (*)(int))import[NR_SIGIGNORE].real)(signo);
 }
 

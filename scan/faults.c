@@ -72,7 +72,7 @@ void faults_open_masks(void)
 	for (int signo = 1; signo <= NSIGNALS; signo++) {
 		struct regs_action a;
 
-		if (signo == scan_threads_signal() || regs_sigaction(signo, NULL, &a)
+		if (signo == scan_threads_signal() || faults_owns(signo) || regs_sigaction(signo, NULL, &a)
 		    || a.handler <= (uintptr_t)SIG_IGN || !(a.mask & open))
 			continue;
 		a.mask &= ~open;

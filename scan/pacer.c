@@ -87,7 +87,9 @@ static void learn_rate(struct pacer *p, const struct pacer_cycle *c)
 
 static void learn_full(struct pacer *p, const struct pacer_cycle *c, double yield)
 {
-	p->base_bytes = c->live_bytes;
+	p->base_bytes = (p->base_bytes + c->live_bytes) / 2;
+	if (p->base_bytes < c->live_bytes)
+		p->base_bytes = c->live_bytes;
 	p->full_work_bytes = c->work_bytes + c->assist_bytes;
 	p->full_yield = smoothed(p->full_yield, yield);
 	p->full_cost_s = smoothed(p->full_cost_s, cost_s(p, c));
@@ -124,9 +126,9 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 		learn_minor(p, c, yield);
 	else
 		learn_full(p, c, yield);
-	p->excess_s += cost - c->elapsed_s * p->nprocs / 2;
+	p->excess_s += cost + c->idle_s - c->elapsed_s * p->nprocs / 2;
 	p->excess_s = at_most(at_least(p->excess_s, 0), EXCESS_KEPT_S * p->nprocs);
-	p->wait_s = at_least(2 * cost / p->nprocs - c->mark_s - c->stopped_s, 0);
+	p->wait_s = at_least(2 * (cost + c->idle_s) / p->nprocs - c->mark_s - c->stopped_s, 0);
 }
 
 /* --- planning --- */

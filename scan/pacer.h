@@ -7,6 +7,7 @@
  * The rules are Go's where nothing is said:
  *   goal     live + (live + roots) * percent / 100, at least 4 MiB * percent / 100; lower near the
  *            memory limit. A cycle is to be done when the heap in use is there.
+ *            Where less lives than after the cycle before, half of the difference still counts.
  *            A cycle has a price however small the heap is (two stops, all roots). Where that would
  *            be more than a tenth of the time, the least goal grows to up to 8 times as much.
  *   trigger  the goal less the runway: what the program takes while the workers alone read what
@@ -44,7 +45,7 @@ struct pacer {
 	double   cons_mark[PACER_NCYCLES];      /* bytes taken per byte read by workers */
 	unsigned ncycles;                       /* learnt from */
 	uint64_t live_bytes;                    /* what the last cycle left */
-	uint64_t base_bytes;                    /* what the last full one left */
+	uint64_t base_bytes;                    /* what the last full one left, or more if it was more before */
 	uint64_t root_bytes;
 	uint64_t full_work_bytes, minor_work_bytes;     /* read by a cycle of that kind, smoothed */
 	double   full_yield, minor_yield;       /* bytes reclaimed per second of cost, smoothed */
@@ -72,6 +73,7 @@ struct pacer_cycle {
 	double   cpu_s;                         /* of its own threads: marking, sweeping, the rest */
 	double   assist_s;                      /* of allocating threads, added up */
 	double   fault_s;                       /* of threads whose writes were to be seen */
+	double   idle_s;                        /* of processors, while threads waited for it */
 	double   elapsed_s;                     /* since the end of the cycle before, or the start */
 };
 

@@ -53,7 +53,7 @@ struct regs_args regs_args(const void *context);
 /* rt_sigreturn: the context that it is going to restore. */
 void *regs_returning_to(const void *context);
 
-/* Was the fault at an address that may be read, but not be written? */
+/* Was the fault a write? */
 bool regs_is_write(const void *context);
 
 uint64_t *regs_mask(void *context);

@@ -219,10 +219,10 @@ NO_TSAN void *regs_returning_to(const void *context)
 	return (void *)word_of(context, REG_RSP);
 }
 
-/* The bits of the page fault's error code: the page was there; it was a write. */
+/* A page fault, and its error code says that it was a write; to a page without memory perhaps. */
 NO_TSAN bool regs_is_write(const void *context)
 {
-	return word_of(context, REG_TRAPNO) == 14 && (word_of(context, REG_ERR) & 3) == 3;
+	return word_of(context, REG_TRAPNO) == 14 && (word_of(context, REG_ERR) & 2);
 }
 
 uint64_t *regs_mask(void *context)

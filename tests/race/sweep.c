@@ -125,7 +125,7 @@ static void *hide_and_free(void *arg)
 	(void)arg;
 	while (!is_set(&is_over)) {
 		park();
-		if (!is_set(&marks.is_sweeping)) {
+		if (!sweep_is_wanted()) {
 			for (; n < NHIDDEN; n++)
 				hidden[n] = make(HIDDEN_BYTES);
 			continue;

@@ -210,29 +210,112 @@ Test(sweep, a_freed_block_has_no_mark, .init = start)
 	cache_free(small);
 	cache_free(large);
 	cr_assert(!marks_is_set((uintptr_t)small) && !marks_is_set((uintptr_t)large));
-	set_black(true);
-	cache_free(small = core_malloc(100));
-	cr_assert(!marks_is_set((uintptr_t)small));
+}
+
+static bool is_marked_when_freed(char *p)
+{
+	marks_set((uintptr_t)p);
+	cache_free(p);
+	return marks_is_set((uintptr_t)p);
 }
 
 /* Else a block that is freed and made again would look unreached between the two. */
-Test(sweep, marks_stay_while_it_is_on, .init = start)
+Test(sweep, marks_of_the_freed_stay_until_it_comes_by, .init = start)
 {
-	char *p = core_malloc(100);
+	char *p = core_malloc(100), *late = core_malloc(100);
+	char *low = core_malloc(KIB(100)), *high = core_malloc(KIB(200));
 
-	marks_set((uintptr_t)p);
+	cr_assert_lt((uintptr_t)late - heap.base, SWEEP_UNIT_BYTES);
+	cr_assert_geq((uintptr_t)high - heap.base, SWEEP_UNIT_BYTES);
+	cr_assert(!is_marked_when_freed(core_malloc(1000)));
 	set_black(true);
+	cr_assert(is_marked_when_freed(core_malloc(1000)));
 	sweep_begin(heap_bytes());
-	cache_free(p);
-	cr_assert(marks_is_set((uintptr_t)p));
+	cr_assert(is_marked_when_freed(low) && is_marked_when_freed(p));
+	marks_set((uintptr_t)late);
+	sweep_some(1);
+	cr_assert(!is_marked_when_freed(late));
+	cr_assert(is_marked_when_freed(high));
 	sweep_all();
+	for (size_t w = 0; w < heap_bytes() / 1024; w++)
+		cr_assert_eq(atomic_load_explicit(&marks.bits[w], memory_order_relaxed), 0);
+	cr_assert(!is_marked_when_freed(core_malloc(1000)));
 	set_black(false);
 	sweep_finish();
-	cr_assert(!marks_is_set((uintptr_t)p));         /* where no block is */
-	cache_free(p = core_malloc(100));
-	marks_set((uintptr_t)(p = core_malloc(100)));
-	cache_free(p);
-	cr_assert(!marks_is_set((uintptr_t)p));         /* is_sweeping has ended */
+	cr_assert(!is_marked_when_freed(core_malloc(1000)));
+}
+
+Test(sweep, behind_its_end_it_wipes_nothing, .init = start)
+{
+	char *p;
+
+	core_malloc(KIB(100));
+	set_black(true);
+	sweep_begin(SWEEP_UNIT_BYTES);
+	p = core_malloc(KIB(100));
+	cr_assert_geq((uintptr_t)p - heap.base, SWEEP_UNIT_BYTES);
+	cr_assert(!is_marked_when_freed(p));
+}
+
+/* Of slots that malloc has at hand, with one write for many; the sweep wipes what it did not use. */
+Test(sweep, marks_come_by_batches, .init = start)
+{
+	unsigned n = 0, nused = 100;
+	char *p[100];
+
+	set_black(true);
+	for (unsigned i = 0; i < nused; i++)
+		p[i] = core_malloc(60);
+	for (size_t g = 0; g < heap_bytes() / 16; g++)
+		n += marks_is_set(heap.base + g * 16);
+	cr_assert_gt(n, nused);
+	for (unsigned i = 0; i < nused; i++)
+		cr_assert(marks_is_set((uintptr_t)p[i]));
+	sweep_begin(heap_bytes());
+	sweep_all();
+	for (size_t g = n = 0; g < heap_bytes() / 16; g++)
+		n += marks_is_set(heap.base + g * 16);
+	cr_assert_eq(n, nused);
+	cr_assert(marks_is_set((uintptr_t)core_malloc(60)));
+}
+
+static void start_verified(void)
+{
+	knobs.verify = 1;
+	start();
+}
+
+static bool is_clear(const char *p, size_t nbytes)
+{
+	for (size_t i = 0; i < nbytes; i++) {
+		if (p[i])
+			return false;
+	}
+	return true;
+}
+
+/* A block born marked is not read: what the last one left there must not look like its own. */
+Test(sweep, what_is_verified_is_cleared, .init = start_verified)
+{
+	static const size_t sizes[] = { 100, KIB(20), KIB(300) };
+
+	for (unsigned i = 0; i < COUNT(sizes); i++) {
+		char *p = core_malloc(sizes[i]), *lost = core_malloc(sizes[i]);
+
+		memset(p, 1, sizes[i]);
+		memset(lost, 1, sizes[i]);
+		cache_free(p);
+		cr_assert(is_clear(p, sizes[i]));
+		marks_clear(heap_bytes());
+		cycle();
+		cr_assert(is_clear(lost, sizes[i]));
+	}
+
+	char *p = core_malloc(KIB(800));
+
+	memset(p, 1, KIB(800));
+	cr_assert_eq(large_resize(p, KIB(400)), p);
+	cr_assert(is_clear(p + KIB(400), KIB(400)) && p[KIB(400) - 1]);
 }
 
 Test(sweep, marks_without_a_block_go, .init = start)
