@@ -534,7 +534,12 @@ __attribute__((no_sanitize("thread"))) static bool holds(const struct span *s, u
 	return s && p - s->base < (uintptr_t)s->npages << PAGE_SHIFT;
 }
 
-struct span *heap_span_any(uintptr_t p)
+__attribute__((no_sanitize("thread"))) static bool holds_now(const struct span *s, uintptr_t p)
+{
+	return holds(s, p) && s->place != SPAN_UNUSED;
+}
+
+__attribute__((no_sanitize("thread"))) struct span *heap_span_any(uintptr_t p)
 {
 	if (!heap_contains(p))
 		return NULL;
@@ -545,9 +550,9 @@ struct span *heap_span_any(uintptr_t p)
 	                                           memory_order_acquire);
 
 	/* What is there now before what was there. */
-	if (holds(s, p) && s->place != SPAN_UNUSED)
+	if (holds_now(s, p))
 		return s;
-	if (holds(around, p) && around->place != SPAN_UNUSED)
+	if (holds_now(around, p))
 		return around;
 	return holds(s, p) ? s : holds(around, p) ? around : NULL;
 }

@@ -49,6 +49,7 @@ struct visit {
 	struct mapping held;                    /* may be what the loader protected */
 	bool has_held;
 	bool is_unsafe;                         /* somebody runs on: mappings may vanish */
+	bool is_of_shared;                      /* only these */
 };
 
 static struct ranges no_roots, added;
@@ -273,6 +274,8 @@ static bool see_mapping(const struct mapping *m, void *arg)
 {
 	struct visit *v = arg;
 
+	if (v->is_of_shared && !m->is_shared)
+		return true;
 	heap_is_protected |= !m->is_readable && m->to > heap.base
 	                     && heap_contains(m->from > heap.base ? m->from : heap.base);
 
@@ -297,13 +300,20 @@ void roots_visit_threads(scan_range_fn *fn, void *arg)
 	scan_threads_visit(fn, arg);
 }
 
-bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
+static bool visit_mappings(struct visit *v)
 {
-	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
+	present_begin();
+
+	bool is_read = maps_visit(see_mapping, v);
+
+	present_end();
+	return is_read;
+}
+
+static void find_no_roots(bool is_running)
+{
 	struct sigmask saved;
 
-	v.is_unsafe = is_running || scan_stop_info().nmissed > 0;
-	heap_is_protected = false;
 	ranges_clear(&no_roots);
 	if (is_running)
 		enter(&saved);
@@ -314,13 +324,25 @@ bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
 	scan_threads_visit_dead(exclude, &no_roots);
 	exclude_own();
 	ranges_sort(&no_roots);
+}
+
+bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
+{
+	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
+
+	v.is_unsafe = is_running || scan_stop_info().nmissed > 0;
+	heap_is_protected = false;
+	find_no_roots(is_running);
 	kernel_visit(fn, arg);
-	present_begin();
+	return visit_mappings(&v);
+}
 
-	bool is_read = maps_visit(see_mapping, &v);
+bool roots_visit_shared(scan_range_fn *fn, void *arg)
+{
+	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots, .is_of_shared = true };
 
-	present_end();
-	return is_read;
+	find_no_roots(false);
+	return visit_mappings(&v);
 }
 
 bool roots_visit(scan_range_fn *fn, void *arg)

@@ -31,6 +31,10 @@ bool roots_remove(const void *p, size_t nbytes);
 void roots_visit_threads(scan_range_fn *fn, void *arg);
 bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg);
 
+/* Of the rest what is no copy of its own in a copy of the process: mappings that processes share.
+ * ctx: stw */
+bool roots_visit_shared(scan_range_fn *fn, void *arg);
+
 /* Both. Shows every root range: `from` is where it can be read, which may be a copy. `what` names it:
  * "registers", "stack", "altstack", "epoll", "timer", "added", or as in /proc/self/maps. False: the
  * maps can't be read, and threads are all that was shown. ctx: stw */

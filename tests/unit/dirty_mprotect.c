@@ -620,6 +620,12 @@ static void crash_sent(void)
 	raise(SIGSEGV);
 }
 
+static void crash_by_sys(void)
+{
+	open_window();
+	raise(SIGSYS);
+}
+
 static void crash_later(void)
 {
 	open_window();
@@ -632,6 +638,7 @@ Test(dirty_mprotect, a_true_crash_is_still_one)
 	cr_assert_eq(outcome_of(crash), SIGSEGV);
 	cr_assert_eq(outcome_of(crash_sent), SIGSEGV);
 	cr_assert_eq(outcome_of(crash_later), SIGSEGV);
+	cr_assert_eq(outcome_of(crash_by_sys), SIGSYS);
 }
 
 static void small_stack_handler(int signo)

@@ -9,6 +9,7 @@
 #include "core/marks.h"
 #include "scan/mark.h"
 #include "scan/roots.h"
+#include "scan/threads.h"
 #include "scan/workers.h"
 #include "tests/core.h"
 
@@ -674,5 +675,30 @@ Test(scan_collect, helpers_called_before_a_stop_help_in_it, .init = start)
 		mark_from(first);
 		cr_assert_eq(mark_counts().nblocks, NTREE);
 		mark_end();
+	}
+}
+
+/* They never answer, being no threads of the program's: neither while they are there, nor when they have
+ * just ended. */
+Test(scan_collect, helpers_are_not_stopped_and_not_missed)
+{
+	unsigned ndeaf;
+
+	start();
+	cr_assert(scan_threads_start());
+	cr_assert(scan_stop());
+	ndeaf = scan_stop_info().nmissed;       /* the harness has such a thread */
+	scan_resume();
+	for (unsigned round = 0; round < 20; round++) {
+		cr_assert(mark_start_full());
+		mark_call_helpers(4);
+		cr_assert(scan_stop());
+		cr_assert_eq(scan_stop_info().nmissed, ndeaf);
+		cr_assert_eq(scan_stop_info().nthreads + ndeaf, 1);
+		scan_resume();
+		mark_end();
+		cr_assert(scan_stop());
+		cr_assert_eq(scan_stop_info().nmissed, ndeaf);
+		scan_resume();
 	}
 }
