@@ -8,7 +8,6 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 
-#include "scan/guard.h"
 #include "tests/unit/dirty_mprotect.h"
 
 RUNS(a_store_makes_its_granule_dirty_and_no_other)
