@@ -2,8 +2,10 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -413,4 +415,28 @@ Test(scan_workers, their_number_goes_by_the_processors_or_by_the_knob)
 	knobs.gc_workers = 5;
 	cr_assert_eq(workers_wanted(WORKERS_ALONE), 5);
 	cr_assert_eq(workers_wanted(WORKERS_BESIDE), 5);
+}
+
+static atomic_bool is_enough;
+
+static void *spin(void *arg)
+{
+	while (!is_enough)
+		;
+	return arg;
+}
+
+Test(scan_workers, no_processor_is_spared_while_all_are_wanted)
+{
+	pthread_t thread[65];
+	unsigned n = workers_processors() < 64 ? workers_processors() + 1 : 0;
+
+	if (!n)
+		cr_skip_test("too many processors");
+	for (unsigned i = 0; i < n; i++)
+		cr_assert_eq(pthread_create(&thread[i], NULL, spin, NULL), 0);
+	cr_assert_not(workers_can_be_spared());
+	is_enough = true;
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(thread[i], NULL);
 }
