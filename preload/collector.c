@@ -169,7 +169,7 @@ static bool serve(void)
 	if (is_asked())
 		collect(CYCLE_FULL, true);
 	else if (is_due())
-		collect(pacing_kind(), true);
+		collect(pacing_kind_by_clock(), true);
 	else if (is_wanted && pacing_is_due())
 		collect(pacing_kind(), false);
 	else

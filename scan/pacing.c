@@ -50,7 +50,7 @@ static struct {
 	uint64_t began_ns, began_cpu_us;        /* ... then, and what its thread had taken by `clock` */
 	int clock;
 	_Atomic uint64_t swept_from;            /* in use, when its sweep was first looked at; 0: not yet */
-	uint64_t ended_ns;                      /* the last cycle */
+	uint64_t ended_ns, full_ended_ns;       /* the last cycle; the last full one */
 	uint64_t ended_cpu_us;                  /* the process had taken, then */
 	_Atomic uint64_t nap_ns;                /* since then */
 	unsigned nprocs;
@@ -74,7 +74,7 @@ void pacing_start(void)
 	pacing.nprocs = workers_processors();
 	pacer_start(&pacing.pacer, knobs.gc_percent, knobs.memory_limit_bytes, pacing.nprocs,
 	            workers_wanted(WORKERS_BESIDE));
-	pacing.start_ns = pacing.ended_ns = os_now_ns();
+	pacing.start_ns = pacing.ended_ns = pacing.full_ended_ns = os_now_ns();
 	pacing.ended_cpu_us = os_process_cpu_us();
 	plan_next();
 }
@@ -82,6 +82,14 @@ void pacing_start(void)
 enum cycle_kind pacing_kind(void)
 {
 	return pacing.plan.next_is_minor ? CYCLE_MINOR : CYCLE_FULL;
+}
+
+enum cycle_kind pacing_kind_by_clock(void)
+{
+	double since_s = (double)(os_now_ns() - pacing.full_ended_ns) / NS_PER_S;
+
+	return pacing.plan.may_be_minor && !pacer_full_is_cheap(&pacing.pacer, since_s) ? CYCLE_MINOR
+	                                                                                : CYCLE_FULL;
 }
 
 bool pacing_is_due(void)
@@ -176,6 +184,8 @@ void pacing_end(bool is_forced, int fd)
 		plan_next();
 	}
 	pacing.ended_ns = last.ended_ns;
+	if (!last.failure && last.kind == CYCLE_FULL)
+		pacing.full_ended_ns = last.ended_ns;
 }
 
 static uint64_t at_least(uint64_t n, uint64_t min)
