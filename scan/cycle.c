@@ -328,28 +328,58 @@ static void disarm(const struct dirty *d)
 }
 
 /* Dirty pages, in a stop if it has to be one, which everybody must have obeyed: else it is left. */
+/* In a stop that everybody must have obeyed: else it is left. */
+static bool arm_stopped(const struct dirty *d, uintptr_t from, uintptr_t to, bool *has_failed)
+{
+	struct stop s;
+	uint64_t ns;
+
+	if (!begin_stop(&s))
+		return false;
+
+	bool is_stopped = !scan_stop_info().nmissed;
+
+	*has_failed = is_stopped && !(from == heap.base ? d->arm(from, to) : d->arm_more(to));
+	ns = end_stop(&s);
+	if (ns > cycle.now.arm_stop_ns)
+		cycle.now.arm_stop_ns = ns;
+	return is_stopped && !*has_failed;
+}
+
+/* The heap as it is, which a stop would take too long for: the program runs in between. */
+static bool arm_in_pieces(const struct dirty *d, bool *has_failed)
+{
+	uintptr_t end = heap_end(), from = heap.base;
+
+	while (from < end) {
+		uintptr_t to = d->piece_bytes && end - from > d->piece_bytes ? from + d->piece_bytes : end;
+
+		if (from != heap.base)
+			nap();
+		if (!arm_stopped(d, from, to, has_failed))
+			return false;
+		from = to;
+	}
+	return true;
+}
+
+/* Dirty pages. */
 static bool arm(const struct dirty *d)
 {
-	bool has_failed;
-	struct stop s;
+	bool has_failed = false, is_armed;
 
-	if (!d->arms_stopped) {
-		has_failed = !d->arm(heap.base, heap_end());
+	if (d->arms_stopped) {
+		disarm(d);                      /* of the cycle before, if it kept them: not in a stop */
+		is_armed = arm_in_pieces(d, &has_failed);
 	} else {
-		if (!begin_stop(&s))
-			return false;
-		if (scan_stop_info().nmissed) {
-			cycle.now.arm_stop_ns = end_stop(&s);
-			return false;
-		}
-		has_failed = !d->arm(heap.base, heap_end());
-		cycle.now.arm_stop_ns = end_stop(&s);
+		is_armed = d->arm(heap.base, heap_end());
+		has_failed = !is_armed;
 	}
-	if (has_failed) {
+	if (!is_armed)
 		disarm(d);
+	if (has_failed)
 		dirty_failed(d);
-	}
-	return !has_failed;
+	return is_armed;
 }
 
 /* Where pages are armed in a stop only, a minor cycle does here what precleaning does: what is dirty
