@@ -374,6 +374,7 @@ static bool arm(const struct dirty *d)
 	bool has_failed = false, is_armed;
 
 	if (d->arms_stopped) {
+		disarm(d);                      /* of the cycle before, if it kept them: not in a stop */
 		is_armed = arm_in_pieces(d, &has_failed);
 	} else {
 		is_armed = d->arm(heap.base, heap_end());
