@@ -539,7 +539,7 @@ __attribute__((no_sanitize("thread"))) static bool holds_now(const struct span *
 	return holds(s, p) && s->place != SPAN_UNUSED;
 }
 
-struct span *heap_span_any(uintptr_t p)
+__attribute__((no_sanitize("thread"))) struct span *heap_span_any(uintptr_t p)
 {
 	if (!heap_contains(p))
 		return NULL;

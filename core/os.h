@@ -77,7 +77,12 @@ uint64_t os_now_ms(void);
 /* Monotonic clock, nanoseconds. No system call where the kernel has a vDSO. ctx: any, signal */
 uint64_t os_now_ns(void);
 
-/* CPU time of the calling thread, microseconds. ctx: any */
+/* CPU time of the calling thread, of the process; microseconds. ctx: any */
 uint64_t os_thread_cpu_us(void);
+uint64_t os_process_cpu_us(void);
+
+/* A clock of the calling thread's CPU time that other threads may read while it lives. ctx: any */
+int os_thread_clock(void);
+uint64_t os_clock_us(int clock);
 
 #endif

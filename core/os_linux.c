@@ -13,6 +13,7 @@
 #include "core/os.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -301,10 +302,28 @@ uint64_t os_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-uint64_t os_thread_cpu_us(void)
+uint64_t os_clock_us(int clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	if (clock_gettime(clock, &t))
+		return 0;
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t os_thread_cpu_us(void)
+{
+	return os_clock_us(CLOCK_THREAD_CPUTIME_ID);
+}
+
+int os_thread_clock(void)
+{
+	clockid_t clock;
+
+	return pthread_getcpuclockid(pthread_self(), &clock) ? CLOCK_THREAD_CPUTIME_ID : clock;
+}
+
+uint64_t os_process_cpu_us(void)
+{
+	return os_clock_us(CLOCK_PROCESS_CPUTIME_ID);
 }

@@ -37,6 +37,7 @@
 #include "scan/dispatch.h"
 #include "scan/pacing.h"
 #include "scan/threads.h"
+#include "scan/workers.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -168,7 +169,7 @@ static bool serve(void)
 	if (is_asked())
 		collect(CYCLE_FULL, true);
 	else if (is_due())
-		collect(pacing_kind(), true);
+		collect(pacing_kind_by_clock(), true);
 	else if (is_wanted && pacing_is_due())
 		collect(pacing_kind(), false);
 	else
@@ -288,7 +289,8 @@ static bool is_answered(uint64_t number)
 	return atomic_load_explicit(&collector.nanswered, memory_order_acquire) >= number;
 }
 
-/* Who waits has a processor to spare. */
+/* Who waits helps where a processor is idle: with one that is not, a thread of the program waited for it
+ * for whole time slices. */
 static void await_cycle(uint64_t number)
 {
 	while (!is_answered(number)) {
@@ -298,7 +300,7 @@ static void await_cycle(uint64_t number)
 		if (state_of() == COLLECTOR_RUNS) {
 			if (cycle_phase() == CYCLE_OFF)
 				wake(&collector.news);
-			else if (cycle_assist(ASSIST_BYTES))
+			else if (workers_can_be_spared() && cycle_assist(ASSIST_BYTES))
 				continue;
 			if (!is_answered(number))
 				wait_on(&collector.nended, nended, AWAIT_MS);
@@ -329,6 +331,7 @@ void collector_start(void)
 	leaks_ignored++;                        /* as in leaks_start_looking() */
 	if (heap_has_records())
 		leaks_start_unwinding();
+	execs_start();
 	if (!looking_start() || !cycle_start()) {
 		report_line("nothing is collected: threads can't be stopped, or /proc is not there", NULL);
 		heap.ignores_free = false;
@@ -359,6 +362,18 @@ void collector_resume(void)
 {
 	if (state_of() == COLLECTOR_STOPPED)
 		create();
+}
+
+void collector_before_exec(void)
+{
+	if (state_of() != COLLECTOR_NONE && !is_copy())
+		scan_threads_leave();
+}
+
+void collector_after_exec(void)
+{
+	if (state_of() != COLLECTOR_NONE && !is_copy())
+		scan_threads_stay();
 }
 
 void collector_fork_prepare(void)

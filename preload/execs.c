@@ -1,10 +1,12 @@
-/* execs.c: in mode leaks a process that becomes another program reports before.
+/* execs.c: in mode leaks a process that becomes another program reports before; in mode gc no thread is
+ * stopped meanwhile.
  *
  * All of libc's exec functions, which call one another inside libc, through imports.h. Where the
  * program can't be found nothing is reported: shells try one directory after the other. Nothing is
  * changed by the report; if the call fails all the same, the process goes on, and reports again at
  * its end. posix_spawn() and children of vfork() are not the process that ends.
  */
+#include "preload/collector.h"
 #include "preload/imports.h"
 #include "preload/preload.h"
 
@@ -31,13 +33,29 @@ static struct import import[NFUNCTIONS];
 
 #define REAL(name) ((__typeof__(&name))import[NR_##name].real)
 
+static void report_if_there(const char *path)
+{
+	if (path && !access(path, X_OK))
+		exits_before_exec();
+}
+
 static void before(const char *path)
 {
 	int kept = errno;
 
-	if (path && !access(path, X_OK))
-		exits_before_exec();
+	collector_before_exec();
+	report_if_there(path);
 	errno = kept;
+}
+
+/* Only a call that failed comes back. */
+static int after(int result)
+{
+	int kept = errno;
+
+	collector_after_exec();
+	errno = kept;
+	return result;
 }
 
 static const char *variable(const char *name)
@@ -59,8 +77,10 @@ static void before_search(const char *file)
 	size_t len = strlen(file);
 	int kept = errno;
 
+	collector_before_exec();
 	if (strchr(file, '/') || !at || len > NAME_MAX) {
-		before(file);
+		report_if_there(file);
+		errno = kept;
 		return;
 	}
 	for (;; at++) {
@@ -85,37 +105,39 @@ static void before_search(const char *file)
 static int our_execve(const char *path, char *const argv[], char *const env[])
 {
 	before(path);
-	return REAL(execve)(path, argv, env);
+	return after(REAL(execve)(path, argv, env));
 }
 
 static int our_execv(const char *path, char *const argv[])
 {
 	before(path);
-	return REAL(execv)(path, argv);
+	return after(REAL(execv)(path, argv));
 }
 
 static int our_execvp(const char *file, char *const argv[])
 {
 	before_search(file);
-	return REAL(execvp)(file, argv);
+	return after(REAL(execvp)(file, argv));
 }
 
 static int our_execvpe(const char *file, char *const argv[], char *const env[])
 {
 	before_search(file);
-	return REAL(execvpe)(file, argv, env);
+	return after(REAL(execvpe)(file, argv, env));
 }
 
 static int our_fexecve(int fd, char *const argv[], char *const env[])
 {
+	collector_before_exec();
 	exits_before_exec();
-	return REAL(fexecve)(fd, argv, env);
+	return after(REAL(fexecve)(fd, argv, env));
 }
 
 static int our_execveat(int fd, const char *path, char *const argv[], char *const env[], int flags)
 {
+	collector_before_exec();
 	exits_before_exec();
-	return REAL(execveat)(fd, path, argv, env, flags);
+	return after(REAL(execveat)(fd, path, argv, env, flags));
 }
 
 static size_t count_arguments(va_list args)

@@ -4,6 +4,8 @@
  *     sigsuspend
  *     sigaction                          out of each handler's mask; a handler for the signal
  *                                        itself is remembered and not installed
+ *                                        the same for SIGSEGV and SIGSYS in mode gc, where writes
+ *                                        are seen by memory protection (faults.h)
  *     sigwait, sigwaitinfo,              the signal is nothing that is waited for: it would be
  *     sigtimedwait, signalfd             taken from the handler
  *
@@ -16,6 +18,9 @@
 #include "preload/preload.h"
 #include "preload/reporter.h"
 
+#include "scan/altstacks.h"
+#include "scan/faults.h"
+#include "scan/regs.h"
 #include "scan/threads.h"
 
 #include <errno.h>
@@ -58,6 +63,25 @@ static void leave_libcs_open(sigset_t *set)
 	memcpy(set, &bits, sizeof bits);
 }
 
+/* While the kernel does not know all that the program wants blocked. It is told in two steps, for nobody
+ * else changes the thread's mask. */
+static int change_hidden_mask(int how, const sigset_t *set, sigset_t *old)
+{
+	uint64_t wanted, seen, mask = 0;
+	int tid = (int)syscall(SYS_gettid);
+
+	if (set && how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK)
+		return EINVAL;
+	if (set)
+		memcpy(&wanted, set, sizeof wanted);
+	regs_syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&mask, KERNEL_BYTES);
+	faults_change_mask(tid, how, set ? &wanted : NULL, &seen, &mask);
+	regs_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, KERNEL_BYTES);
+	if (old)
+		memcpy(old, &seen, sizeof seen);
+	return 0;
+}
+
 static int change_mask(int how, const sigset_t *set, sigset_t *old)
 {
 	sigset_t copy;
@@ -68,7 +92,9 @@ static int change_mask(int how, const sigset_t *set, sigset_t *old)
 		leave_libcs_open(&copy);
 		set = &copy;
 	}
-	if (syscall(SYS_rt_sigprocmask, how, set, old, KERNEL_BYTES))
+	if (faults_owns(SIGSEGV))
+		error = change_hidden_mask(how, set, old);
+	else if (syscall(SYS_rt_sigprocmask, how, set, old, KERNEL_BYTES))
 		error = errno;
 	errno = kept;
 	return error;
@@ -120,6 +146,10 @@ EXPORT int sigaction(int signo, const struct sigaction *new, struct sigaction *o
 		return __sigaction(signo, new, old);
 	if (signo == scan_threads_signal())
 		return remember(new, old);
+	if (faults_owns(signo)) {
+		faults_sigaction(signo, new, old);
+		return 0;
+	}
 	if (new && is_hidden(&new->sa_mask)) {
 		copy = *new;
 		sigdelset(&copy.sa_mask, scan_threads_signal());
@@ -191,13 +221,19 @@ EXPORT int signalfd(int fd, const sigset_t *set, int flags)
 
 enum {
 	NR_SIGNAL, NR_BSD_SIGNAL, NR_SSIGNAL, NR_SYSV_SIGNAL, NR___SYSV_SIGNAL, NR_SIGSET, NR_SIGIGNORE,
-	NR_SIGHOLD, NFUNCTIONS
+	NR_SIGHOLD, NR_SIGALTSTACK, NFUNCTIONS
 };
 
 static struct import import[NFUNCTIONS];
 
 typedef void handler_fn(int signo);
 typedef handler_fn *set_fn(int signo, handler_fn *handler);
+
+/* As libc's have it. */
+static const unsigned set_flags[NFUNCTIONS] = {
+	[NR_SIGNAL] = SA_RESTART,
+	[NR_SYSV_SIGNAL] = (unsigned)SA_RESETHAND | SA_NODEFER,
+};
 
 /* libc's goes first, for each of them has flags of its own. */
 static handler_fn *set_handler(unsigned nr, int signo, handler_fn *handler)
@@ -206,6 +242,11 @@ static handler_fn *set_handler(unsigned nr, int signo, handler_fn *handler)
 
 	if (signo == scan_threads_signal()) {
 		remember(handler == SIG_HOLD ? NULL : &new, &old);
+		return old.sa_handler;
+	}
+	if (faults_owns(signo) && handler != SIG_HOLD) {
+		new.sa_flags = (int)set_flags[nr];
+		faults_sigaction(signo, &new, &old);
 		return old.sa_handler;
 	}
 
@@ -236,6 +277,8 @@ static handler_fn *our_sigset(int signo, handler_fn *handler)
 
 static int our_sigignore(int signo)
 {
+	if (faults_owns(signo))
+		return our_signal(signo, SIG_IGN) == SIG_ERR;
 	return signo == scan_threads_signal() ? 0 : ((int (*)(int))import[NR_SIGIGNORE].real)(signo);
 }
 
@@ -244,7 +287,24 @@ static int our_sighold(int signo)
 	return signo == scan_threads_signal() ? 0 : ((int (*)(int))import[NR_SIGHOLD].real)(signo);
 }
 
+typedef int sigaltstack_fn(const stack_t *new, stack_t *old);
+
+static int our_sigaltstack(const stack_t *new, stack_t *old)
+{
+	sigaltstack_fn *real = (sigaltstack_fn *)import[NR_SIGALTSTACK].real;
+	int result, tid;
+
+	if (!faults_owns(SIGSEGV) || !old)
+		return real(new, old);
+	tid = (int)syscall(SYS_gettid);
+	result = real(new, old);
+	if (!result)
+		altstacks_hide(tid, old);
+	return result;
+}
+
 static struct import import[NFUNCTIONS] = {
+	[NR_SIGALTSTACK] = { "sigaltstack", (void *)our_sigaltstack, NULL },
 	[NR_SIGNAL] = { "signal", (void *)our_signal, NULL },
 	[NR_BSD_SIGNAL] = { "bsd_signal", (void *)our_signal, NULL },
 	[NR_SSIGNAL] = { "ssignal", (void *)our_signal, NULL },

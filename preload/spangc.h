@@ -89,7 +89,7 @@ SPANGC_API void *spangc_malloc_noscan(size_t nbytes);
  * reclaimed. How many bytes the cycle found; 0 in other modes, and where nothing can be collected. */
 SPANGC_API size_t spangc_collect(void);
 
-/* The rest does something in mode leaks (SPANGC_MODE=leaks) only. */
+/* The next two do something in mode leaks (SPANGC_MODE=leaks) only, the last two in mode gc as well. */
 
 /* Looks for leaks now and writes a report as at exit. Returns the bytes leaked: 0 if there are none
  * (blocks of 0 bytes count as 1 if there is nothing else). */

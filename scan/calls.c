@@ -198,17 +198,25 @@ NO_TSAN static void show_write(const struct regs_args *c, const struct write *w,
 	}
 }
 
-/* Operations of which the kernel writes to the word itself. */
+/* Operations of which the kernel only reads the word, among threads of one process: for others it
+ * refuses memory that can't be written. */
+NO_TSAN static bool is_plain_futex(int operation)
+{
+	switch (operation & ~FUTEX_CLOCK_REALTIME) {
+	case FUTEX_WAIT_PRIVATE: case FUTEX_WAKE_PRIVATE: case FUTEX_WAIT_BITSET_PRIVATE:
+	case FUTEX_WAKE_BITSET_PRIVATE: case FUTEX_REQUEUE_PRIVATE: case FUTEX_CMP_REQUEUE_PRIVATE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 NO_TSAN static void show_futex(const struct regs_args *c, written_fn *fn)
 {
-	switch ((int)c->arg[1] & FUTEX_CMD_MASK) {
-	case FUTEX_WAIT: case FUTEX_WAKE: case FUTEX_WAIT_BITSET: case FUTEX_WAKE_BITSET:
-	case FUTEX_REQUEUE: case FUTEX_CMP_REQUEUE:
+	if (is_plain_futex((int)c->arg[1]))
 		return;
-	default:
-		show(c->arg[0], sizeof(uint32_t), fn);
-		show(c->arg[4], sizeof(uint32_t), fn);
-	}
+	show(c->arg[0], sizeof(uint32_t), fn);
+	show(c->arg[4], sizeof(uint32_t), fn);
 }
 
 NO_TSAN void calls_written(const struct regs_args *c, written_fn *fn)

@@ -453,7 +453,7 @@ static const char *collect_copied(void)
 	marks_clear(heap_end() - heap.base);
 	set_black(true);
 
-	const char *why = cycle_snapshot_mark(&s);
+	const char *why = cycle_snapshot_mark(&s, aligns[knobs.scan_align]);
 
 	if (why) {
 		if (s.is_refused)

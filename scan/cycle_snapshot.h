@@ -18,9 +18,9 @@ struct cycle_snapshot {
 
 /* At one moment after the call all threads are stopped and the process copied; what is reachable
  * then has its mark in core/marks.h when this returns. Before: the marks are cleared, blocks are born
- * marked, mark_set_align() and mark_set_workers() were called. Else the reason why not, for users; no
- * less is marked than before. ctx: any, LOCK_GC */
-const char *cycle_snapshot_mark(struct cycle_snapshot *s);
+ * marked, mark_set_align(align) and mark_set_workers() were called. Else the reason why not, for users;
+ * no less is marked than before. ctx: any, LOCK_GC */
+const char *cycle_snapshot_mark(struct cycle_snapshot *s, unsigned align);
 
 /* ctx: fork child */
 void cycle_snapshot_fork_child(void);

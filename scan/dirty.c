@@ -23,6 +23,7 @@ static const struct way {
 	uint64_t word;                          /* of SPANGC_GC_DIRTY */
 } ways[] = {
 	{ &dirty_uffd, KNOB_GC_DIRTY_UFFD },
+	{ &dirty_mprotect, KNOB_GC_DIRTY_MPROTECT },
 	{ &dirty_snapshot, KNOB_GC_DIRTY_SNAPSHOT },
 	{ &dirty_stw, KNOB_GC_DIRTY_STW },
 };

@@ -6,7 +6,7 @@
  * What happens to a word:
  *     read in a range             does it look like an address of the heap? Then its mark bit is
  *                                 prefetched, and it waits in `seen`
- *     oldest of `seen`            marked, the start of a block as most are: done. Else its granule is
+ *     older ones of `seen`        marked, the start of a block as most are: done. Else its granule is
  *                                 prefetched, and it waits in `fresh`
  *     oldest of `fresh`           which block is it? Mark it, and note its range as work
  *     top of the work             its first lines are prefetched, and it waits in `next`
@@ -39,29 +39,63 @@ HOT void resolve_fresh(struct worker *w)
 		marker_mark(w, &f);
 }
 
-HOT void resolve_seen(struct worker *w)
+/* The oldest n of `seen`. */
+static void resolve_seen(struct worker *w, unsigned n)
 {
-	uintptr_t p = w->seen[w->nseen_out++ % NSEEN];
-	size_t g = marker_granule(p);
+	const _Atomic uint64_t *bits = marker.bits;
+	uintptr_t base = marker.base;
+	unsigned shift = marker.shift;
 
-	if (marker_is_set(g))
-		return;
-	if (w->nfresh - w->nfresh_out == NFRESH)
-		resolve_fresh(w);
-	__builtin_prefetch((const void *)&marker.granules[g]);
-	w->fresh[w->nfresh++ % NFRESH] = p;
+	for (unsigned i = 0; i < n; i++) {
+		uintptr_t p = w->seen[i];
+		size_t g = (p - base) >> shift;
+
+		/* relaxed: as in marker_is_set(). */
+		if (atomic_load_explicit(&bits[g / 64], memory_order_relaxed) >> (g % 64) & 1)
+			continue;
+		if (w->nfresh - w->nfresh_out == NFRESH)
+			resolve_fresh(w);
+		__builtin_prefetch((const void *)&marker.granules[g]);
+		w->fresh[w->nfresh++ % NFRESH] = p;
+	}
+	w->nseen -= n;
+	for (unsigned i = 0; i < w->nseen; i++)
+		w->seen[i] = w->seen[n + i];
+}
+
+HOT void make_room(struct worker *w, unsigned n)
+{
+	if (unlikely(w->nseen + n > NSEEN))
+		resolve_seen(w, w->nseen - SEEN_KEPT);
+}
+
+/* All words are put down, and only addresses of the heap stay: no branch that goes by what a word is. */
+HOT void see_words(struct worker *w, uintptr_t from, unsigned n, uintptr_t base, size_t nbytes)
+{
+	unsigned first, end;
+
+	make_room(w, n);
+	first = end = w->nseen;
+	for (unsigned i = 0; i < n; i++) {
+		uintptr_t p = work_from(marker_word(from + i * WORD));  /* above may be a tag */
+
+		w->seen[end] = p;
+		end += p - base < nbytes;
+	}
+	for (unsigned i = first; i < end; i++)
+		__builtin_prefetch((const void *)&marker.bits[marker_granule(w->seen[i]) / 64]);
+	w->nseen = end;
 }
 
 HOT void see(struct worker *w, uintptr_t word, uintptr_t base, size_t nbytes)
 {
-	uintptr_t p = work_from(word);          /* what is above 48 bits may be a tag */
+	uintptr_t p = work_from(word);
 
 	if (likely(p - base >= nbytes))
 		return;
-	if (w->nseen - w->nseen_out == NSEEN)
-		resolve_seen(w);
+	make_room(w, 1);
 	__builtin_prefetch((const void *)&marker.bits[marker_granule(p) / 64]);
-	w->seen[w->nseen++ % NSEEN] = p;
+	w->seen[w->nseen++] = p;
 }
 
 static void read_words(struct worker *w, uintptr_t from, uintptr_t to)
@@ -69,8 +103,12 @@ static void read_words(struct worker *w, uintptr_t from, uintptr_t to)
 	uintptr_t base = marker.base;
 	size_t nbytes = marker_nbytes();
 
-	for (uintptr_t at = from; at < to; at += WORD)
-		see(w, marker_word(at), base, nbytes);
+	for (; to - from > CHUNK_WORDS * WORD; from += CHUNK_WORDS * WORD) {
+		__builtin_prefetch((const void *)(from + AHEAD_BYTES));
+		__builtin_prefetch((const void *)(from + AHEAD_BYTES + CACHE_LINE));
+		see_words(w, from, CHUNK_WORDS, base, nbytes);
+	}
+	see_words(w, from, (unsigned)((to - from) / WORD), base, nbytes);
 }
 
 static void read_unaligned(struct worker *w, uintptr_t from, uintptr_t to)
@@ -149,8 +187,8 @@ bool marker_drain(struct worker *w, uint64_t limit)
 		if (w->nnext != w->nnext_out) {
 			read_item(w, w->next[w->nnext_out++ % NNEXT]);
 			work_share(&w->work);
-		} else if (w->nseen != w->nseen_out) {
-			resolve_seen(w);
+		} else if (w->nseen) {
+			resolve_seen(w, w->nseen);
 		} else if (w->nfresh != w->nfresh_out) {
 			resolve_fresh(w);
 		} else {
@@ -280,16 +318,14 @@ void mark_drain(void)
 /* Nothing is left with it: what it has goes to the others. */
 static void hand_back(struct worker *w)
 {
-	while (w->nseen != w->nseen_out)
-		resolve_seen(w);
+	resolve_seen(w, w->nseen);
 	while (w->nfresh != w->nfresh_out)
 		resolve_fresh(w);
 	for (; w->nnext != w->nnext_out; w->nnext_out++) {
 		if (!work_push(&w->work, w->next[w->nnext_out % NNEXT]))
 			read_item(w, w->next[w->nnext_out % NNEXT]);
 	}
-	while (w->nseen != w->nseen_out)
-		resolve_seen(w);
+	resolve_seen(w, w->nseen);
 	while (w->nfresh != w->nfresh_out)
 		resolve_fresh(w);
 	work_leave(&w->work);

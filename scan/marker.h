@@ -11,18 +11,21 @@
 
 #define WORD sizeof(uintptr_t)
 #define OBLET_BYTES MARK_NOW_BYTES
-#define NSEEN 16
+#define NSEEN 64
+#define SEEN_KEPT 16                            /* whose bits may still be on their way */
+#define CHUNK_WORDS 16
+#define AHEAD_BYTES 512
 #define NFRESH 16
-#define NNEXT 8
+#define NNEXT 16
 #define ASSISTS_MAX 8                           /* at the same time */
 #define NWORKERS (WORKERS_MAX + ASSISTS_MAX)
 
-/* Rings count what was ever put in and taken out. */
+/* `seen` holds so many; rings count what was ever put in and taken out. */
 struct worker {
-	_Alignas(CACHE_LINE) uintptr_t seen[NSEEN];
+	_Alignas(CACHE_LINE) uintptr_t seen[NSEEN + 1];
 	uintptr_t fresh[NFRESH];
 	work_item next[NNEXT];
-	unsigned nseen, nseen_out, nfresh, nfresh_out, nnext, nnext_out;
+	unsigned nseen, nfresh, nfresh_out, nnext, nnext_out;
 	struct work work;
 	struct mark_counts counts;
 	char *copy;                             /* room for a piece */

@@ -16,7 +16,9 @@
 #define WAY_MIN_BYTES KIB(256)
 #define MINOR_ROOM 0.5                          /* of the room, which minor cycles may fill up */
 #define MINOR_COST_S 0.004                      /* a full cycle for less is not to be bettered */
+#define GROWING_SHARE 0.25                      /* less than that of what was taken is reclaimed */
 #define NFULL_WAITED_MAX 16
+#define PERIOD_SHARE 0.01                       /* of the time, for full cycles by the clock */
 #define EXCESS_MAX_S 1.0                        /* per processor, before collection holds back ... */
 #define EXCESS_KEPT_S 5.0                       /* ... and as much of it is remembered */
 #define SMOOTH 0.5                              /* weight of what is new */
@@ -83,11 +85,14 @@ static void learn_rate(struct pacer *p, const struct pacer_cycle *c)
 
 	if (c->elapsed_s > 0)
 		p->take_bps = smoothed(p->take_bps, taken / c->elapsed_s);
+	p->is_growing = (double)c->reclaimed_bytes < taken * GROWING_SHARE;
 }
 
 static void learn_full(struct pacer *p, const struct pacer_cycle *c, double yield)
 {
-	p->base_bytes = c->live_bytes;
+	p->base_bytes = (p->base_bytes + c->live_bytes) / 2;
+	if (p->base_bytes < c->live_bytes)
+		p->base_bytes = c->live_bytes;
 	p->full_work_bytes = c->work_bytes + c->assist_bytes;
 	p->full_yield = smoothed(p->full_yield, yield);
 	p->full_cost_s = smoothed(p->full_cost_s, cost_s(p, c));
@@ -124,9 +129,9 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 		learn_minor(p, c, yield);
 	else
 		learn_full(p, c, yield);
-	p->excess_s += cost - c->elapsed_s * p->nprocs / 2;
+	p->excess_s += cost + c->idle_s - c->elapsed_s * p->nprocs / 2;
 	p->excess_s = at_most(at_least(p->excess_s, 0), EXCESS_KEPT_S * p->nprocs);
-	p->wait_s = at_least(2 * cost / p->nprocs - c->mark_s - c->stopped_s, 0);
+	p->wait_s = at_least(2 * (cost + c->idle_s) / p->nprocs - c->mark_s - c->stopped_s, 0);
 }
 
 /* --- planning --- */
@@ -180,6 +185,11 @@ bool pacer_wants_minor(const struct pacer *p)
 	return p->full_cost_s > MINOR_COST_S && p->nfull_to_go == 0;
 }
 
+bool pacer_full_is_cheap(const struct pacer *p, double since_full_s)
+{
+	return p->full_cost_s <= PERIOD_SHARE * since_full_s * p->nprocs;
+}
+
 static double runway(const struct pacer *p, uint64_t work_bytes)
 {
 	double most = 0;
@@ -200,7 +210,8 @@ static uint64_t work_ahead(const struct pacer *p, bool is_minor)
 struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool is_armed)
 {
 	double live = (double)p->live_bytes, to = goal(p, other_bytes), way = to - live, trigger;
-	bool is_minor = is_armed && pacer_wants_minor(p) && has_room(p, to);
+	bool may_be_minor = is_armed && pacer_wants_minor(p) && has_room(p, to);
+	bool is_minor = may_be_minor && !p->is_growing;
 	uint64_t work = work_ahead(p, is_minor);
 	bool has_excess = p->excess_s >= EXCESS_MAX_S * p->nprocs;
 
@@ -213,6 +224,7 @@ struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool i
 		.has_assists = !has_excess,
 		.wait_s = has_excess ? p->wait_s : 0,
 		.next_is_minor = is_minor,
+		.may_be_minor = may_be_minor,
 	};
 }
 

@@ -7,6 +7,7 @@
  * The rules are Go's where nothing is said:
  *   goal     live + (live + roots) * percent / 100, at least 4 MiB * percent / 100; lower near the
  *            memory limit. A cycle is to be done when the heap in use is there.
+ *            Where less lives than after the cycle before, half of the difference still counts.
  *            A cycle has a price however small the heap is (two stops, all roots). Where that would
  *            be more than a tenth of the time, the least goal grows to up to 8 times as much.
  *   trigger  the goal less the runway: what the program takes while the workers alone read what
@@ -21,8 +22,8 @@
  * goal: that stays what the last full cycle made it, so what minor cycles fail to find costs no more
  * memory than the percentage allows. A full cycle comes when they have left less than half of the
  * room, when they reclaim less per second than a full one does, when the last one was not worth
- * having (then 1, 2, 4 ... 16 full ones go by before the next trial), when the heap is so small
- * that a full cycle costs nothing, and when the program asks.
+ * having (then 1, 2, 4 ... 16 full ones go by before the next trial), when most of what is taken
+ * stays, when the heap is so small that a full cycle costs nothing, and when the program asks.
  */
 #ifndef SCAN_PACER_H
 #define SCAN_PACER_H
@@ -44,7 +45,8 @@ struct pacer {
 	double   cons_mark[PACER_NCYCLES];      /* bytes taken per byte read by workers */
 	unsigned ncycles;                       /* learnt from */
 	uint64_t live_bytes;                    /* what the last cycle left */
-	uint64_t base_bytes;                    /* what the last full one left */
+	uint64_t base_bytes;                    /* what the last full one left, or more if it was more before */
+	bool     is_growing;                    /* most of what was taken before it lives */
 	uint64_t root_bytes;
 	uint64_t full_work_bytes, minor_work_bytes;     /* read by a cycle of that kind, smoothed */
 	double   full_yield, minor_yield;       /* bytes reclaimed per second of cost, smoothed */
@@ -72,6 +74,7 @@ struct pacer_cycle {
 	double   cpu_s;                         /* of its own threads: marking, sweeping, the rest */
 	double   assist_s;                      /* of allocating threads, added up */
 	double   fault_s;                       /* of threads whose writes were to be seen */
+	double   idle_s;                        /* of processors, while threads waited for it */
 	double   elapsed_s;                     /* since the end of the cycle before, or the start */
 };
 
@@ -81,7 +84,8 @@ struct pacer_plan {
 	uint64_t work_bytes;                    /* what that cycle will read, presumably */
 	double   assist_ratio;                  /* bytes read for a byte taken */
 	double   wait_s;                        /* no cycle starts before this has passed */
-	bool     next_is_minor;
+	bool     next_is_minor;                 /* if the heap calls for it; ... */
+	bool     may_be_minor;                  /* ... if it comes by the clock */
 	bool     has_assists;                   /* false: collection has had its half */
 };
 
@@ -103,6 +107,10 @@ struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool i
 /* A cycle begins with that much in use. The goal is as far away as it was from the trigger, if the
  * program came further before anybody looked; what is to be read may not be known yet. ctx: any */
 void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes);
+
+/* A cycle that comes by the clock, `since_full_s` after the last full one. Is a full one cheap for so long
+ * a time? Minor ones never find what died after it was marked. ctx: any */
+bool pacer_full_is_cheap(const struct pacer *p, double since_full_s);
 
 /* Of `total` bytes of work, with `done` behind us: what is missing while the heap in use, on its way
  * from `from` to `to`, is at `now`. ctx: any */

@@ -36,18 +36,23 @@
 #define NS_PER_S 1e9
 #define FAULT_S 1e-6                            /* a write to a page that is armed */
 #define NS_PER_BYTE 2                           /* of marking */
-#define NAP_LEAST_BYTES KIB(32)
 #define NAP_MAX_NS UINT64_C(20000000)
-#define LATE_BYTES MIB(1)                       /* a nap of 2 ms at the goal ... */
-#define LATE_TIMES 50                           /* ... and of 20 where the heap is a fifth behind it */
+#define LATE_PART 4                             /* the heap is late by that part of its goal, ... */
+#define LATE_LEAST_BYTES MIB(16)                /* ... or by this */
+#define LATE_BYTES MIB(1)                       /* a nap of 2 ms then ... */
+#define LATE_TIMES 50                           /* ... and of 20 where it is a fifth behind that */
 
 static struct {
 	struct pacer pacer;
 	struct pacer_plan plan;
 	uint64_t start_ns;                      /* of the process */
-	uint64_t start_bytes;                   /* in use, when the cycle began */
+	uint64_t start_bytes;                   /* in use, when the cycle began ... */
+	uint64_t began_ns, began_cpu_us;        /* ... then, and what its thread had taken by `clock` */
+	int clock;
 	_Atomic uint64_t swept_from;            /* in use, when its sweep was first looked at; 0: not yet */
-	uint64_t ended_ns;                      /* the last cycle */
+	uint64_t ended_ns, full_ended_ns;       /* the last cycle; the last full one */
+	uint64_t ended_cpu_us;                  /* the process had taken, then */
+	_Atomic uint64_t nap_ns;                /* since then */
 	unsigned nprocs;
 } pacing;
 
@@ -69,13 +74,22 @@ void pacing_start(void)
 	pacing.nprocs = workers_processors();
 	pacer_start(&pacing.pacer, knobs.gc_percent, knobs.memory_limit_bytes, pacing.nprocs,
 	            workers_wanted(WORKERS_BESIDE));
-	pacing.start_ns = pacing.ended_ns = os_now_ns();
+	pacing.start_ns = pacing.ended_ns = pacing.full_ended_ns = os_now_ns();
+	pacing.ended_cpu_us = os_process_cpu_us();
 	plan_next();
 }
 
 enum cycle_kind pacing_kind(void)
 {
 	return pacing.plan.next_is_minor ? CYCLE_MINOR : CYCLE_FULL;
+}
+
+enum cycle_kind pacing_kind_by_clock(void)
+{
+	double since_s = (double)(os_now_ns() - pacing.full_ended_ns) / NS_PER_S;
+
+	return pacing.plan.may_be_minor && !pacer_full_is_cheap(&pacing.pacer, since_s) ? CYCLE_MINOR
+	                                                                                : CYCLE_FULL;
 }
 
 bool pacing_is_due(void)
@@ -91,11 +105,28 @@ bool pacing_is_due(void)
 bool pacing_begin(void)
 {
 	pacing.start_bytes = cycle_used_bytes();
+	pacing.clock = os_thread_clock();
+	pacing.began_cpu_us = os_thread_cpu_us();
+	pacing.began_ns = os_now_ns();
 	/* relaxed: see the head. */
 	atomic_store_explicit(&pacing.swept_from, 0, memory_order_relaxed);
 	pacer_begin(&pacing.plan, pacing.start_bytes);
 	budget_set((int64_t)pacer_assist_every(&pacing.plan));
 	return pacer_wants_minor(&pacing.pacer);
+}
+
+/* Naps cost what the process could have done meanwhile: nothing where its other threads keep the
+ * processors busy. */
+static double idle_s(double elapsed_s)
+{
+	uint64_t cpu_us = os_process_cpu_us();
+	double left_s = elapsed_s * pacing.nprocs - (double)(cpu_us - pacing.ended_cpu_us) / 1e6;
+	/* relaxed: a figure. */
+	uint64_t nap_ns = atomic_exchange_explicit(&pacing.nap_ns, 0, memory_order_relaxed);
+	double naps_s = (double)nap_ns / NS_PER_S;
+
+	pacing.ended_cpu_us = cpu_us;
+	return naps_s < left_s ? naps_s : left_s > 0 ? left_s : 0;
 }
 
 static void learn(const struct cycle_last *last, uint64_t elapsed_ns)
@@ -120,6 +151,7 @@ static void learn(const struct cycle_last *last, uint64_t elapsed_ns)
 		.assist_s = (double)last->assist_ns / NS_PER_S,
 		.fault_s = (double)last->dirty_pages * FAULT_S,
 		.elapsed_s = (double)elapsed_ns / NS_PER_S,
+		.idle_s = idle_s((double)elapsed_ns / NS_PER_S),
 	});
 }
 
@@ -152,6 +184,13 @@ void pacing_end(bool is_forced, int fd)
 		plan_next();
 	}
 	pacing.ended_ns = last.ended_ns;
+	if (!last.failure && last.kind == CYCLE_FULL)
+		pacing.full_ended_ns = last.ended_ns;
+}
+
+static uint64_t at_least(uint64_t n, uint64_t min)
+{
+	return n > min ? n : min;
 }
 
 static uint64_t at_most(uint64_t n, uint64_t max)
@@ -166,26 +205,34 @@ static void nap(uint64_t nbytes)
 	const struct timespec moment = { .tv_nsec = (long)at_most(nbytes * NS_PER_BYTE, NAP_MAX_NS) };
 	int kept = errno;
 
-	if (nbytes >= NAP_LEAST_BYTES && cycle_phase() != CYCLE_STOP)
+	if (nbytes && cycle_phase() != CYCLE_STOP) {
 		syscall(SYS_nanosleep, &moment, NULL);
+		/* relaxed: a figure. */
+		atomic_fetch_add_explicit(&pacing.nap_ns, (uint64_t)moment.tv_nsec, memory_order_relaxed);
+	}
 	errno = kept;
 }
 
-/* The heap is at its goal, and the cycle is not over. From then on a thread comes here whenever it takes
- * slots from spans, and naps unless it can help. With 20 threads that allocate on 2 processors the heap
- * grew to 7 times its goal otherwise, and with 200 to 11 times. */
-static bool is_late(uint64_t used, uint64_t goal)
+/* Did the thread that collects, since the cycle began, get less than half of a processor? */
+static bool is_starved(void)
 {
-	return pacing.plan.has_assists && used >= goal;
+	uint64_t cpu_us = os_clock_us(pacing.clock) - pacing.began_cpu_us;
+
+	return cpu_us * 2000 < os_now_ns() - pacing.began_ns;
 }
 
-/* What a thread should read then, which makes its nap: the longer the further the heap is behind its
- * goal, for there may be many of them. */
+/* Where the heap is far behind `goal` and the cycle is not over because others keep its thread from
+ * running: what a thread should have read, which makes its nap, the longer the later it is, for there
+ * may be many of them. Such a thread comes here whenever it takes slots from spans. With 20 threads
+ * that allocate on 2 processors the heap grew to 7 times its goal without naps, and with 200 to 11
+ * times; naps where marking had a processor to itself cost a program a fifth of its time. 0: none. */
 static uint64_t late_bytes(uint64_t used, uint64_t goal)
 {
-	if (!is_late(used, goal))
+	uint64_t late = goal + at_least(goal / LATE_PART, LATE_LEAST_BYTES);
+
+	if (goal == UINT64_MAX || used < late || !is_starved())
 		return 0;
-	return (uint64_t)((double)LATE_BYTES * (1 + LATE_TIMES * (double)(used - goal) / (double)goal));
+	return (uint64_t)((double)LATE_BYTES * (1 + LATE_TIMES * (double)(used - late) / (double)late));
 }
 
 static void help_mark(void)
@@ -196,7 +243,7 @@ static void help_mark(void)
 
 	budget_set(late ? 0 : (int64_t)every);
 	if (due && cycle_assist(due) < due / 2)
-		nap(late ? late : due);
+		nap(late);
 }
 
 /* Sweeping counts what it reclaimed when it is over: until then the heap grows from here on. */
@@ -217,7 +264,7 @@ static uint64_t sweep_way(void)
 	uint64_t live = pacing.pacer.live_bytes, trigger = pacing.plan.trigger_bytes;
 	uint64_t way = trigger > live && trigger != UINT64_MAX ? (trigger - live) / 2 : 0;
 
-	return way > SWEEP_WAY_LEAST ? way : SWEEP_WAY_LEAST;
+	return at_least(way, SWEEP_WAY_LEAST);
 }
 
 static void help_sweep(void)
@@ -226,10 +273,11 @@ static void help_sweep(void)
 	uint64_t used = cycle_used_bytes(), from = sweep_line_from(used), to = from + sweep_way();
 	uint64_t due = pacer_due(heap_bytes, sweep_claimed_bytes(), from, to, used);
 
-	budget_set(is_late(used, to) ? 0 : AGAIN_BYTES);
-	if (due && cycle_assist(at_most(due, SWEEP_MAX_BYTES)))
-		return;
-	nap(late_bytes(used, to));
+	uint64_t late = late_bytes(used, to);
+
+	budget_set(late ? 0 : AGAIN_BYTES);
+	if (!due || !cycle_assist(at_most(due, SWEEP_MAX_BYTES)))
+		nap(late);
 }
 
 /* A cycle that fails over and over, or a heap that grows at once behind the goal: not more than half of

@@ -16,6 +16,9 @@ void pacing_start(void);
 /* The kind of cycle that pays next. ctx: who runs cycles */
 enum cycle_kind pacing_kind(void);
 
+/* The same, of one that comes by the clock. ctx: who runs cycles */
+enum cycle_kind pacing_kind_by_clock(void);
+
 /* Is the heap where the next cycle starts? Who asked may have done so before the last one began.
  * ctx: who runs cycles */
 bool pacing_is_due(void);

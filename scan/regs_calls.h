@@ -53,11 +53,14 @@ struct regs_args regs_args(const void *context);
 /* rt_sigreturn: the context that it is going to restore. */
 void *regs_returning_to(const void *context);
 
-/* Was the fault at an address that may be read, but not be written? */
+/* Was the fault a write? */
 bool regs_is_write(const void *context);
 
 uint64_t *regs_mask(void *context);
 stack_t *regs_altstack(void *context);
+
+/* The call's argument is another one. */
+void regs_set_argument(void *context, unsigned argument, uintptr_t value);
 
 /* The thread goes on as if the call had given `result`. */
 void regs_give_result(void *context, long result);

@@ -219,10 +219,10 @@ NO_TSAN void *regs_returning_to(const void *context)
 	return (void *)word_of(context, REG_RSP);
 }
 
-/* The bits of the page fault's error code: the page was there; it was a write. */
+/* A page fault, and its error code says that it was a write; to a page without memory perhaps. */
 NO_TSAN bool regs_is_write(const void *context)
 {
-	return word_of(context, REG_TRAPNO) == 14 && (word_of(context, REG_ERR) & 3) == 3;
+	return word_of(context, REG_TRAPNO) == 14 && (word_of(context, REG_ERR) & 2);
 }
 
 uint64_t *regs_mask(void *context)
@@ -233,6 +233,11 @@ uint64_t *regs_mask(void *context)
 stack_t *regs_altstack(void *context)
 {
 	return &((ucontext_t *)context)->uc_stack;
+}
+
+NO_TSAN void regs_set_argument(void *context, unsigned argument, uintptr_t value)
+{
+	registers_of(context)[argument_register[argument]] = (greg_t)value;
 }
 
 NO_TSAN void regs_give_result(void *context, long result)

@@ -49,10 +49,12 @@ struct visit {
 	struct mapping held;                    /* may be what the loader protected */
 	bool has_held;
 	bool is_unsafe;                         /* somebody runs on: mappings may vanish */
+	bool is_of_shared;                      /* only these */
 };
 
 static struct ranges no_roots, added;
 static bool heap_is_protected;                  /* some of it, against reading */
+static bool was_running;                        /* during the last visit */
 
 static struct note *find_note(struct note *n, uintptr_t from, uintptr_t to)
 {
@@ -273,6 +275,8 @@ static bool see_mapping(const struct mapping *m, void *arg)
 {
 	struct visit *v = arg;
 
+	if (v->is_of_shared && !m->is_shared)
+		return true;
 	heap_is_protected |= !m->is_readable && m->to > heap.base
 	                     && heap_contains(m->from > heap.base ? m->from : heap.base);
 
@@ -297,13 +301,20 @@ void roots_visit_threads(scan_range_fn *fn, void *arg)
 	scan_threads_visit(fn, arg);
 }
 
-bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
+static bool visit_mappings(struct visit *v)
 {
-	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
+	present_begin();
+
+	bool is_read = maps_visit(see_mapping, v);
+
+	present_end();
+	return is_read;
+}
+
+static void find_no_roots(bool is_running)
+{
 	struct sigmask saved;
 
-	v.is_unsafe = is_running || scan_stop_info().nmissed > 0;
-	heap_is_protected = false;
 	ranges_clear(&no_roots);
 	if (is_running)
 		enter(&saved);
@@ -314,13 +325,26 @@ bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
 	scan_threads_visit_dead(exclude, &no_roots);
 	exclude_own();
 	ranges_sort(&no_roots);
-	kernel_visit(fn, arg);
-	present_begin();
+}
 
-	bool is_read = maps_visit(see_mapping, &v);
+bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
+{
+	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots };
 
-	present_end();
-	return is_read;
+	v.is_unsafe = is_running || scan_stop_info().nmissed > 0;
+	heap_is_protected = false;
+	find_no_roots(is_running);
+	(was_running && !is_running ? kernel_visit_again : kernel_visit)(fn, arg);
+	was_running = is_running;
+	return visit_mappings(&v);
+}
+
+bool roots_visit_shared(scan_range_fn *fn, void *arg)
+{
+	struct visit v = { .fn = fn, .arg = arg, .outside = &no_roots, .is_of_shared = true };
+
+	find_no_roots(false);
+	return visit_mappings(&v);
 }
 
 bool roots_visit(scan_range_fn *fn, void *arg)

@@ -17,7 +17,7 @@
 #include "scan/threads.h"
 
 /* Memory of ours that holds addresses of blocks, and is no root: our own .data and .bss, tables.
- * What os_map() and os_reserve() gave is known already. ctx: init */
+ * What own_map() gave, and the tables of core, are known already. ctx: init */
 void roots_exclude(uintptr_t from, uintptr_t to);
 
 /* [p, p + nbytes) is a root as well, wherever it is; no longer. Nested pairs of the same range are
@@ -30,6 +30,10 @@ bool roots_remove(const void *p, size_t nbytes);
  * sees is valid during the call. ctx: stw; stw, or any if is_running */
 void roots_visit_threads(scan_range_fn *fn, void *arg);
 bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg);
+
+/* Of the rest what is no copy of its own in a copy of the process: mappings that processes share.
+ * ctx: stw */
+bool roots_visit_shared(scan_range_fn *fn, void *arg);
 
 /* Both. Shows every root range: `from` is where it can be read, which may be a copy. `what` names it:
  * "registers", "stack", "altstack", "epoll", "timer", "added", or as in /proc/self/maps. False: the

@@ -292,7 +292,8 @@ static long make_copy(struct snapshot *s)
 	snapshot.data_pages = data_pages();
 
 	uint64_t stopped_ns = os_now_ns();
-	long child = call(SYS_clone, 0, 0, 0, 0);
+	bool is_prepared = !s->prepare || s->prepare(s->arg);
+	long child = is_prepared ? call(SYS_clone, 0, 0, 0, 0) : -ECANCELED;
 
 	if (child == 0)
 		be_copy(s);

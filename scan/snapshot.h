@@ -26,6 +26,9 @@ struct snapshot {
 	uint64_t (*fn)(void *arg);              /* runs in the copy, with the world stopped */
 	void *arg;
 	int fds[2];                             /* that it needs; -1: none */
+	/* In the process, before it is copied, with the world stopped: what a copy sees change. False:
+	 * no copy. NULL: nothing. */
+	bool (*prepare)(void *arg);
 
 	/* Filled in by snapshot_run(). */
 	uint64_t pid;                           /* of the process, not the copy */

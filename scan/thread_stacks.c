@@ -361,6 +361,7 @@ void scan_threads_fork_child(void)
 	uint32_t generation = atomic_load_explicit(&world.generation, memory_order_relaxed);
 
 	lock_reset_after_fork(&world.lock);
+	world.nleaving = 0;
 	atomic_store_explicit(&world.generation, generation + (generation & 1), memory_order_relaxed);
 	for (struct scan_thread *t = first_record(); t; t = t->next) {
 		uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);

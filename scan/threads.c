@@ -426,11 +426,30 @@ __attribute__((noinline)) bool scan_stop(void)
 	memcpy(world.self_registers, registers, sizeof registers);
 	world.self_frame = programs_frame((uintptr_t)__builtin_frame_address(0));
 	begin_stop();
-	if (world_install() && stop_others())
+	if (!world.nleaving && world_install() && stop_others())
 		return true;
 	end_stop();
 	leave_world();
 	return false;
+}
+
+/* Every stop so far is over; what it sent to this thread, if that was too late to answer, is taken. */
+void scan_threads_leave(void)
+{
+	const uint64_t signal = UINT64_C(1) << (scan_threads_signal() - 1);
+	const struct timespec at_once = { 0 };
+
+	take_world();
+	world.nleaving++;
+	regs_syscall(SYS_rt_sigtimedwait, (long)&signal, 0, (long)&at_once, sizeof signal);
+	leave_world();
+}
+
+void scan_threads_stay(void)
+{
+	take_world();
+	world.nleaving--;
+	leave_world();
 }
 
 void scan_resume(void)

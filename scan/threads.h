@@ -48,6 +48,11 @@ uintptr_t *scan_threads_own_stack(uintptr_t base, uintptr_t limit);
 bool scan_stop(void);
 void scan_resume(void);
 
+/* Until scan_threads_stay() nothing is stopped: scan_stop() says false. For exec: the signal that stops a
+ * thread would end the program that it becomes. By several threads at once. ctx: any, no lock held */
+void scan_threads_leave(void);
+void scan_threads_stay(void);
+
 struct scan_stop_info {
 	unsigned nthreads;                      /* stopped */
 	unsigned nmissed;                       /* there, but did not answer: they run on */

@@ -12,6 +12,7 @@
 #include "scan/regs.h"
 #include "scan/regs_calls.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -47,6 +48,32 @@ unsigned workers_processors(void)
 	for (size_t i = 0; i < sizeof mask / sizeof *mask; i++)
 		n += bit_count(mask[i]);
 	return n ? n : 1;
+}
+
+/* The fourth word, as 2/345: what runs or could. */
+static unsigned count_runnable(const char *loadavg)
+{
+	unsigned nspaces = 0, n = 0;
+
+	for (; *loadavg && nspaces < 3; loadavg++)
+		nspaces += *loadavg == ' ';
+	for (; *loadavg >= '0' && *loadavg <= '9'; loadavg++)
+		n = n * 10 + (unsigned)(*loadavg - '0');
+	return n;
+}
+
+bool workers_can_be_spared(void)
+{
+	char text[100] = "";
+	long fd = regs_syscall(SYS_openat, AT_FDCWD, (long)"/proc/loadavg", O_RDONLY | O_CLOEXEC, 0);
+	unsigned n;
+
+	if (fd < 0)
+		return false;
+	regs_syscall(SYS_read, fd, (long)text, sizeof text - 1, 0);
+	regs_syscall(SYS_close, fd, 0, 0, 0);
+	n = count_runnable(text);
+	return n && n <= workers_processors();
 }
 
 unsigned workers_wanted(enum workers_use use)

@@ -20,6 +20,10 @@ enum workers_use {
 /* That the calling thread may use. ctx: any, signal */
 unsigned workers_processors(void);
 
+/* Is there a processor that nobody wants, besides the caller's? The whole system's, as /proc/loadavg
+ * tells; no, if it is not there. 3 us. ctx: any */
+bool workers_can_be_spared(void);
+
 /* How many workers there should be, the caller included: as SPANGC_GC_WORKERS says; auto goes by
  * the processors that the calling thread may use. ctx: any, signal */
 unsigned workers_wanted(enum workers_use use);

@@ -96,12 +96,12 @@ static size_t stats(struct spangc_stats *s)
 	return get(s, sizeof *s);
 }
 
-/* 60 MB in blocks of 1000 bytes, of which the last 100 are held. */
+/* 200 MB in blocks of 1000 bytes, of which the last 100 are held. */
 static int churn(bool frees)
 {
 	static void *kept[100];
 
-	for (unsigned i = 0; i < 60000; i++) {
+	for (unsigned i = 0; i < 200000; i++) {
 		void **slot = &kept[i % COUNT(kept)];
 
 		if (frees)

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
@@ -24,6 +25,7 @@
 #define NOBODY 65534
 #define NNODES 20000
 #define NCYCLES 6
+#define NMOVED 4000
 
 /* --- what keeps an object --- */
 
@@ -39,7 +41,7 @@ static struct node *make_node(uint64_t number, struct node *next)
 {
 	struct node *n = malloc(sizeof *n);
 
-	CHECK(n);
+	CHECKF(n, "no memory: %s", strerror(errno));
 	*n = (struct node){ next, number, pattern_word(number, 1), { 1 } };
 	return n;
 }
@@ -269,6 +271,59 @@ static void dropping_and_closing(void)
 	cycles(NCYCLES, drop_and_close);
 }
 
+/* Objects that only one word at a time leads to, which is one of memory that a copy of the process shares,
+ * or one that it has for itself. */
+static void *move_about(void *arg)
+{
+	struct node *volatile *shared = arg, **own = calloc(NMOVED, sizeof *own);
+
+	CHECK(own);
+	for (uint64_t i = 0; i < NMOVED; i++)
+		shared[i] = make_node(i, NULL);
+	while (!is_over) {
+		for (uint64_t i = 0; i < NMOVED; i++) {
+			own[i] = shared[i];
+			shared[i] = NULL;
+		}
+		for (uint64_t i = 0; i < NMOVED; i++) {
+			CHECK(own[i]->number == i && own[i]->check == pattern_word(i, 1));
+			shared[i] = own[i];
+			own[i] = NULL;
+		}
+		for (uint64_t i = 0; i < NMOVED / 4; i++)
+			make_node(~i, NULL);
+	}
+	return NULL;
+}
+
+static void sharing(void)
+{
+	pthread_t thread;
+	void *shared = mmap(NULL, NMOVED * sizeof(void *), PROT_READ | PROT_WRITE,
+	                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(shared != MAP_FAILED);
+	CHECK(pthread_create(&thread, NULL, move_about, shared) == 0);
+	for (unsigned i = 0; i < 10 * NCYCLES; i++)
+		spangc_collect();
+	is_over = true;
+	CHECK(pthread_join(thread, NULL) == 0);
+}
+
+/* Children find it zero. */
+static void wiped(void)
+{
+	struct node *volatile *p = mmap(NULL, OS_PAGE_BYTES, PROT_READ | PROT_WRITE,
+	                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK((void *)p != MAP_FAILED);
+	if (madvise((void *)p, OS_PAGE_BYTES, MADV_WIPEONFORK))
+		SKIP("the kernel has no MADV_WIPEONFORK");
+	*p = make_node(7, NULL);
+	simple();
+	CHECK((*p)->number == 7 && (*p)->check == pattern_word(7, 1));
+}
+
 static void in_child(void)
 {
 	pid_t child;
@@ -281,7 +336,8 @@ static void in_child(void)
 		_exit(0);
 	}
 	simple();
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECKF(status == 0, "the child ended with %x", (unsigned)status);
 }
 
 static const struct program {
@@ -292,6 +348,7 @@ static const struct program {
 	{ "replacing", replacing }, { "refused_later", refused_later },
 	{ "copies_refused_later", copies_refused_later }, { "dropping", dropping },
 	{ "dropping_and_closing", dropping_and_closing }, { "in_child", in_child },
+	{ "sharing", sharing }, { "wiped", wiped },
 };
 
 /* --- what is expected --- */
@@ -355,6 +412,8 @@ static void expect_all(const char *uffd, const char *mprotect)
 	       "SPANGC_GC_DIRTY=uffd: not possible here; snapshot instead");
 	expect("copies_refused_later", "snapshot", 0, "snapshot", "stw", "snapshot failed; stw instead");
 	expect("in_child", "snapshot", 0, "snapshot", "snapshot", NULL);
+	expect("sharing", "snapshot", 0, "snapshot", "snapshot", NULL);
+	expect("wiped", "snapshot", 0, "stw", "stw", "snapshot failed; stw instead");
 }
 
 static void expect_uffd(void)
@@ -363,6 +422,8 @@ static void expect_uffd(void)
 	expect("closing_always", "uffd", 0, "uffd", "uffd", NULL);
 	expect("replacing", "uffd", 0, "uffd", "uffd", NULL);
 	expect("in_child", "uffd", 0, "uffd", "uffd", NULL);
+	expect("sharing", "uffd", 0, "uffd", "uffd", NULL);
+	expect("wiped", "uffd", 0, "uffd", "uffd", NULL);
 	expect("refused_later", "uffd", NO_DISPATCH, "uffd", "snapshot",
 	       "uffd failed; snapshot instead");
 	if (getuid() != 0)
@@ -370,6 +431,22 @@ static void expect_uffd(void)
 	expect("dropping", "uffd", 0, "uffd", "uffd", NULL);
 	expect("dropping_and_closing", "uffd", NO_DISPATCH, "uffd", "snapshot",
 	       "uffd failed; snapshot instead");
+}
+
+static void expect_mprotect(void)
+{
+	expect("simple", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("simple", "uffd", NO_USERFAULTFD, "mprotect", "mprotect",
+	       "SPANGC_GC_DIRTY=uffd: not possible here; mprotect instead");
+	expect("simple", "mprotect", NO_DISPATCH, "snapshot", "snapshot",
+	       "SPANGC_GC_DIRTY=mprotect: not possible here; snapshot instead");
+	expect("closing", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("replacing", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("in_child", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("sharing", "mprotect", 0, "mprotect", "mprotect", NULL);
+	expect("wiped", "mprotect", 0, "mprotect", "mprotect", NULL);
+	if (has_uffd())
+		expect("refused_later", "uffd", 0, "uffd", "mprotect", "uffd failed; mprotect instead");
 }
 
 int main(int argc, char **argv)
@@ -392,5 +469,7 @@ int main(int argc, char **argv)
 	expect_all(has_uffd() ? "uffd" : mprotect, mprotect);
 	if (has_uffd())
 		expect_uffd();
+	if (has_dispatch())
+		expect_mprotect();
 	return 0;
 }

@@ -3,12 +3,15 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/marks.h"
 #include "scan/mark.h"
 #include "scan/roots.h"
+#include "scan/threads.h"
 #include "scan/workers.h"
 #include "tests/core.h"
 
@@ -675,4 +678,67 @@ Test(scan_collect, helpers_called_before_a_stop_help_in_it, .init = start)
 		cr_assert_eq(mark_counts().nblocks, NTREE);
 		mark_end();
 	}
+}
+
+/* They never answer, being no threads of the program's: neither while they are there, nor when they have
+ * just ended. */
+Test(scan_collect, helpers_are_not_stopped_and_not_missed)
+{
+	unsigned ndeaf;
+
+	start();
+	cr_assert(scan_threads_start());
+	cr_assert(scan_stop());
+	ndeaf = scan_stop_info().nmissed;       /* the harness has such a thread */
+	scan_resume();
+	for (unsigned round = 0; round < 20; round++) {
+		cr_assert(mark_start_full());
+		mark_call_helpers(4);
+		cr_assert(scan_stop());
+		cr_assert_eq(scan_stop_info().nmissed, ndeaf);
+		cr_assert_eq(scan_stop_info().nthreads + ndeaf, 1);
+		scan_resume();
+		mark_end();
+		cr_assert(scan_stop());
+		cr_assert_eq(scan_stop_info().nmissed, ndeaf);
+		scan_resume();
+	}
+}
+
+/* --- what the kernel keeps --- */
+
+static unsigned nwords;
+static uintptr_t looked_for;
+
+static void look(uintptr_t from, uintptr_t to, const char *what, void *arg)
+{
+	(void)to, (void)arg;
+	nwords += !strcmp(what, "epoll") && *(uintptr_t *)from == looked_for;
+}
+
+/* Found beside the program by their names, in the stop by asking them; what they watch, and what is new. */
+Test(scan_collect, epoll_instances_are_found_in_the_stop_as_well, .init = start)
+{
+	int fds[2], old = epoll_create1(0), new;
+	struct epoll_event event = { .events = EPOLLIN, .data.u64 = looked_for = 0x123456789abc };
+
+	cr_assert_eq(pipe(fds), 0);
+	cr_assert_eq(epoll_ctl(old, EPOLL_CTL_ADD, fds[0], &event), 0);
+	cr_assert(roots_visit_rest(true, look, NULL));
+	cr_assert_eq(nwords, 1);
+	new = epoll_create1(0);
+	cr_assert_eq(epoll_ctl(new, EPOLL_CTL_ADD, fds[0], &event), 0);
+	cr_assert_eq(epoll_ctl(new, EPOLL_CTL_ADD, old, &event), 0);
+	nwords = 0;
+	cr_assert(roots_visit_rest(false, look, NULL));
+	cr_assert_eq(nwords, 3);
+	cr_assert_eq(epoll_wait(new, &event, 1, 0), 0);
+	for (unsigned i = 0; i < 200; i++)
+		cr_assert_geq(dup(fds[1]), 0);
+	nwords = 0;
+	cr_assert(roots_visit_rest(true, look, NULL));
+	cr_assert_eq(nwords, 3);
+	nwords = 0;
+	cr_assert(roots_visit_rest(false, look, NULL));
+	cr_assert_eq(nwords, 3);
 }

@@ -1,0 +1,69 @@
+/* gc_limit.c: mode gc holds SPANGC_MEMORY_LIMIT against a program that frees nothing, where its goal by
+ * percent lies above it; and a limit below what lives does not keep the program from going on. 20 MiB
+ * more are the program, its libraries, tables, and what is taken in a cycle.
+ */
+#include "tests/process/process.h"
+
+#define LIMIT MIB(80)
+#define OVERSHOOT MIB(20)
+#define NHELD 20000
+#define NMADE 400000
+#define BLOCK_BYTES 1000
+
+static const char *limit;
+
+static void set_limit(void)
+{
+	setenv("SPANGC_MODE", "gc", 1);
+	setenv("SPANGC_GC_PERCENT", "1000", 1);
+	setenv("SPANGC_MEMORY_LIMIT", limit, 1);
+}
+
+/* 20 MB that stay, 400 MB that do not. */
+static int work(void)
+{
+	static unsigned *held[NHELD];
+
+	for (unsigned i = 0; i < NHELD + NMADE; i++) {
+		unsigned *p = hide(malloc(BLOCK_BYTES));
+
+		CHECK(p);
+		memset(p, 1, BLOCK_BYTES);
+		*p = i;
+		if (i < NHELD)
+			held[i] = p;
+	}
+	for (unsigned i = 0; i < NHELD; i++)
+		CHECK(*held[i] == i);
+	dprintf(2, "peak %zu\n", proc_bytes("/proc/self/status", "VmHWM"));
+	return 0;
+}
+
+/* RSS at its highest, of a child with that limit. */
+static size_t peak_with(const char *value)
+{
+	struct outcome o;
+	const char *said;
+
+	limit = value;
+	run_self(&o, "child", set_limit);
+	CHECKF(ended_well(&o), "%s: %x %s", value, (unsigned)o.status, o.err);
+	said = strstr(o.err, "peak ");
+	CHECKF(said, "%s", o.err);
+	return strtoull(said + 5, NULL, 10);
+}
+
+int main(int argc, char **argv)
+{
+	size_t with, without;
+
+	(void)argv;
+	if (argc > 1)
+		return work();
+	with = peak_with("80M");
+	without = peak_with("off");
+	CHECKF(without > LIMIT + 2 * OVERSHOOT, "%zu: the test can't tell", without);
+	CHECKF(with < LIMIT + OVERSHOOT, "%zu", with);
+	CHECKF(peak_with("10M") < LIMIT, "%zu", peak_with("10M"));
+	return 0;
+}
