@@ -142,7 +142,9 @@ static void collect(enum cycle_kind kind, bool is_forced)
 	uint64_t nasked = atomic_load_explicit(&collector.nasked, memory_order_acquire);
 	uint64_t number = cycle_last().number;
 
-	cycle_run(kind, pacing_begin());
+	/* Who asks for a full one has his reasons: what is written after it is not tracked for the sake of a
+	 * minor one. */
+	cycle_run(kind, pacing_begin() && !(is_forced && kind == CYCLE_FULL));
 	if (cycle_last().number == number)
 		return;                         /* somebody else was at it */
 	pacing_end(is_forced, info_stderr());

@@ -2,8 +2,8 @@
  * setrlimit() is the program's. */
 #include "preload/report_room.h"
 
-#include "core/os.h"
 #include "core/report.h"
+#include "scan/own.h"
 #include "scan/peek.h"
 #include "scan/regs.h"
 #include "scan/threads.h"
@@ -20,7 +20,7 @@ static uintptr_t *left_frame;
 
 void report_room_start(void)
 {
-	uintptr_t base = (uintptr_t)os_map(STACK_BYTES);
+	uintptr_t base = (uintptr_t)own_map(STACK_BYTES, "spangc reports");
 
 	if (!base)
 		return;

@@ -18,7 +18,9 @@
 #include "preload/preload.h"
 #include "preload/reporter.h"
 
+#include "scan/altstacks.h"
 #include "scan/faults.h"
+#include "scan/regs.h"
 #include "scan/threads.h"
 
 #include <errno.h>
@@ -61,6 +63,25 @@ static void leave_libcs_open(sigset_t *set)
 	memcpy(set, &bits, sizeof bits);
 }
 
+/* While the kernel does not know all that the program wants blocked. It is told in two steps, for nobody
+ * else changes the thread's mask. */
+static int change_hidden_mask(int how, const sigset_t *set, sigset_t *old)
+{
+	uint64_t wanted, seen, mask = 0;
+	int tid = (int)syscall(SYS_gettid);
+
+	if (set && how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK)
+		return EINVAL;
+	if (set)
+		memcpy(&wanted, set, sizeof wanted);
+	regs_syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&mask, KERNEL_BYTES);
+	faults_change_mask(tid, how, set ? &wanted : NULL, &seen, &mask);
+	regs_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, KERNEL_BYTES);
+	if (old)
+		memcpy(old, &seen, sizeof seen);
+	return 0;
+}
+
 static int change_mask(int how, const sigset_t *set, sigset_t *old)
 {
 	sigset_t copy;
@@ -71,7 +92,9 @@ static int change_mask(int how, const sigset_t *set, sigset_t *old)
 		leave_libcs_open(&copy);
 		set = &copy;
 	}
-	if (syscall(SYS_rt_sigprocmask, how, set, old, KERNEL_BYTES))
+	if (faults_owns(SIGSEGV))
+		error = change_hidden_mask(how, set, old);
+	else if (syscall(SYS_rt_sigprocmask, how, set, old, KERNEL_BYTES))
 		error = errno;
 	errno = kept;
 	return error;
@@ -198,7 +221,7 @@ EXPORT int signalfd(int fd, const sigset_t *set, int flags)
 
 enum {
 	NR_SIGNAL, NR_BSD_SIGNAL, NR_SSIGNAL, NR_SYSV_SIGNAL, NR___SYSV_SIGNAL, NR_SIGSET, NR_SIGIGNORE,
-	NR_SIGHOLD, NFUNCTIONS
+	NR_SIGHOLD, NR_SIGALTSTACK, NFUNCTIONS
 };
 
 static struct import import[NFUNCTIONS];
@@ -264,7 +287,24 @@ static int our_sighold(int signo)
 	return signo == scan_threads_signal() ? 0 : ((int (*)(int))import[NR_SIGHOLD].real)(signo);
 }
 
+typedef int sigaltstack_fn(const stack_t *new, stack_t *old);
+
+static int our_sigaltstack(const stack_t *new, stack_t *old)
+{
+	sigaltstack_fn *real = (sigaltstack_fn *)import[NR_SIGALTSTACK].real;
+	int result, tid;
+
+	if (!faults_owns(SIGSEGV) || !old)
+		return real(new, old);
+	tid = (int)syscall(SYS_gettid);
+	result = real(new, old);
+	if (!result)
+		altstacks_hide(tid, old);
+	return result;
+}
+
 static struct import import[NFUNCTIONS] = {
+	[NR_SIGALTSTACK] = { "sigaltstack", (void *)our_sigaltstack, NULL },
 	[NR_SIGNAL] = { "signal", (void *)our_signal, NULL },
 	[NR_BSD_SIGNAL] = { "bsd_signal", (void *)our_signal, NULL },
 	[NR_SSIGNAL] = { "ssignal", (void *)our_signal, NULL },

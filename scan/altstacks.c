@@ -9,6 +9,8 @@
 #include "scan/roots.h"
 #include "scan/world.h"
 
+#include <sys/syscall.h>
+
 #define NO_TSAN __attribute__((no_sanitize("thread")))
 
 #define STACK_BYTES KIB(64)
@@ -20,6 +22,7 @@ struct chunk {
 	uintptr_t base;
 	bool is_excluded;
 	_Atomic int tid[NSTACKS];               /* 0: free */
+	stack_t programs[NSTACKS];              /* the thread's; what it has set */
 };
 
 static struct chunk *_Atomic chunks;
@@ -56,9 +59,40 @@ static bool is_there(int tid)
 	return tid == world.self || (t && !t->is_gone);
 }
 
+/* Whose it is now: a child of a fork has its parent's, and another id. ctx: stw */
+static void note_user(const stack_t *s, int tid)
+{
+	for (struct chunk *c = first_chunk(); c; c = atomic_load_explicit(&c->next, memory_order_relaxed)) {
+		size_t i = ((uintptr_t)s->ss_sp - c->base) / STACK_BYTES;
+
+		/* relaxed: the world is stopped. */
+		if (!(s->ss_flags & SS_DISABLE) && i < NSTACKS)
+			atomic_store_explicit(&c->tid[i], tid, memory_order_relaxed);
+	}
+}
+
+static void note_task(struct task *t, void *arg)
+{
+	(void)arg;
+	if (world_has_answered(t))
+		note_user(&t->context->uc_stack,
+		          atomic_load_explicit(&t->tid, memory_order_relaxed));
+}
+
+static void note_users(void)
+{
+	stack_t s;
+
+	if (!regs_syscall(SYS_sigaltstack, 0, (long)&s, 0, 0))
+		note_user(&s, world.self);
+	world_visit_tasks(note_task, NULL);
+}
+
 void altstacks_prepare(unsigned n)
 {
 	unsigned nfree = 0;
+
+	note_users();
 
 	for (struct chunk *c = first_chunk(); c; c = atomic_load_explicit(&c->next, memory_order_relaxed)) {
 		for (unsigned i = 0; i < NSTACKS; i++) {
@@ -83,7 +117,12 @@ void altstacks_exclude(void)
 	}
 }
 
-NO_TSAN static uintptr_t claim(struct chunk *c, int tid, int wanted)
+struct place {
+	uintptr_t base;                         /* 0: none */
+	stack_t *programs;
+};
+
+NO_TSAN static struct place claim(struct chunk *c, int tid, int wanted)
 {
 	for (unsigned i = 0; i < NSTACKS; i++) {
 		int expected = wanted;
@@ -93,19 +132,19 @@ NO_TSAN static uintptr_t claim(struct chunk *c, int tid, int wanted)
 		    && atomic_compare_exchange_strong_explicit(&c->tid[i], &expected, tid,
 		                                               memory_order_relaxed,
 		                                               memory_order_relaxed))
-			return c->base + i * STACK_BYTES;
+			return (struct place){ c->base + i * STACK_BYTES, &c->programs[i] };
 	}
-	return 0;
+	return (struct place){ 0 };
 }
 
-NO_TSAN static uintptr_t find(int tid, int wanted)
+NO_TSAN static struct place find(int tid, int wanted)
 {
-	uintptr_t base = 0;
+	struct place place = { 0 };
 
-	for (struct chunk *c = first_chunk(); c && !base;
+	for (struct chunk *c = first_chunk(); c && !place.base;
 	     c = atomic_load_explicit(&c->next, memory_order_relaxed))
-		base = claim(c, tid, wanted);
-	return base;
+		place = claim(c, tid, wanted);
+	return place;
 }
 
 NO_TSAN bool altstacks_give(int tid, stack_t *s)
@@ -113,14 +152,26 @@ NO_TSAN bool altstacks_give(int tid, stack_t *s)
 	if (!(s->ss_flags & SS_DISABLE) && s->ss_size >= ENOUGH_BYTES)
 		return false;
 
-	uintptr_t base = find(tid, tid);
+	struct place place = find(tid, tid);
 
-	if (!base)
-		base = find(tid, 0);
-	if (!base)
+	if (!place.base)
+		place = find(tid, 0);
+	if (!place.base)
 		return false;
-	s->ss_sp = (void *)(base + OS_PAGE_BYTES);
+	*place.programs = *s;
+	s->ss_sp = (void *)(place.base + OS_PAGE_BYTES);
 	s->ss_size = STACK_BYTES - OS_PAGE_BYTES;
 	s->ss_flags = 0;
+	return true;
+}
+
+NO_TSAN bool altstacks_hide(int tid, stack_t *s)
+{
+	struct place place = find(tid, tid);
+
+	if (!place.base || (s->ss_flags & SS_DISABLE)
+	    || (uintptr_t)s->ss_sp != place.base + OS_PAGE_BYTES)
+		return false;
+	*s = *place.programs;
 	return true;
 }

@@ -352,13 +352,17 @@ static bool arm(const struct dirty *d)
 	return !has_failed;
 }
 
-static bool stop_first(void)
+/* Where pages are armed in a stop only, a minor cycle does here what precleaning does: what is dirty
+ * becomes work. */
+static bool stop_first(const struct dirty *d)
 {
 	struct stop s;
 
 	if (!begin_stop(&s))
 		return false;
 	mark_extend();
+	if (cycle.now.kind == CYCLE_MINOR && d->arms_stopped)
+		read_dirty(d, true);
 	roots_visit_threads(see_thread, NULL);
 	cycle.now.first_stop_ns = end_stop(&s);
 	return true;
@@ -426,7 +430,7 @@ static const char *collect_tracked(const struct dirty *d, enum cycle_kind kind, 
 	why = start_marking(kind, WORKERS_BESIDE);
 	if (!why) {
 		set_black(true);
-		why = stop_first() ? NULL : "threads can't be stopped";
+		why = stop_first(d) ? NULL : "threads can't be stopped";
 	}
 	if (!why) {
 		mark_beside(d);

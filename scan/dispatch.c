@@ -99,12 +99,12 @@ NO_TSAN static void fix(void *context, int tid)
 {
 	void *next = regs_stub_returning_to(context);
 
-	*regs_mask(context) &= ~faults_open_signals();
+	faults_hide(tid, regs_mask(context));
 	altstacks_give(tid, regs_altstack(context));
 	regs_undo_detour(context);
 	if (next) {
 		guard_open((uintptr_t)next, (uintptr_t)next + sizeof(ucontext_t));
-		*regs_mask(next) &= ~faults_open_signals();
+		faults_hide_only(tid, regs_mask(next));
 		altstacks_give(tid, regs_altstack(next));
 		regs_undo_detour(next);
 	}
@@ -199,13 +199,49 @@ NO_TSAN static void make_sigaction(void *context, const struct regs_args *c)
 	}
 }
 
-NO_TSAN static void make_sigaltstack(void *context, const struct regs_args *c)
+/* The interrupted thread's mask is in the context, and the kernel sets it when the handler returns. What
+ * is wrong with the arguments it tells before. */
+NO_TSAN static void change_mask(void *context, const struct regs_args *c)
 {
-	stack_t new;
+	uint64_t set, old;
+	long error = regs_syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)c->arg[2], (long)c->arg[3]);
 
-	if (c->arg[0] && calls_read(&new, c->arg[0], sizeof new) == sizeof new)
-		open_altstack(&new);
-	make_call(context);
+	if (!error && c->arg[1] && c->arg[0] > SIG_SETMASK)
+		error = -EINVAL;
+	if (!error && c->arg[1] && calls_read(&set, c->arg[1], sizeof set) < sizeof set)
+		error = -EFAULT;
+	if (!error) {
+		faults_change_mask(own_tid(), (int)c->arg[0], c->arg[1] ? &set : NULL, &old,
+		                   regs_mask(context));
+		if (c->arg[2])
+			*(uint64_t *)c->arg[2] = old;
+	}
+	regs_give_result(context, error);
+}
+
+/* What the kernel has, and whether it can be written there, is asked first; this handler may stand on it. The
+ * kernel's own words about the former one would be about ours. */
+NO_TSAN static void change_altstack(void *context, const struct regs_args *c)
+{
+	stack_t *new = regs_room(context), old = *regs_altstack(context);
+	uintptr_t sp = regs_stack_pointer(context);
+	bool is_on = !(old.ss_flags & SS_DISABLE) && sp - (uintptr_t)old.ss_sp < old.ss_size;
+	int tid = own_tid();
+
+	altstacks_hide(tid, &old);
+	old.ss_flags |= is_on ? SS_ONSTACK : 0;
+	if (c->arg[1] && !regs_syscall(SYS_sigaltstack, 0, (long)c->arg[1], 0, 0)) {
+		*(stack_t *)c->arg[1] = old;
+		regs_set_argument(context, 1, 0);
+	}
+	if (!c->arg[0] || calls_read(new, c->arg[0], sizeof *new) < sizeof *new) {
+		make_call(context);
+		return;
+	}
+	open_altstack(new);
+	if (!is_on)
+		altstacks_give(tid, new);
+	regs_detour(context, REGS_STUB_CALL, 0, (uintptr_t)new, CHILD_OTHER);
 }
 
 NO_TSAN static long kind_of_child(uint64_t flags)
@@ -270,6 +306,7 @@ NO_TSAN void regs_child(long kind)
 		dispatch_fork_child();
 	if (kind != CHILD_THREAD)
 		return;
+	faults_thread_begins(own_tid());
 	set_dispatch(DISPATCH_ON);
 	if (altstacks_give(own_tid(), &s))
 		regs_syscall(SYS_sigaltstack, (long)&s, 0, 0, 0);
@@ -279,14 +316,12 @@ NO_TSAN static void make(void *context, const struct regs_args *c)
 {
 	switch (c->number) {
 	case SYS_rt_sigreturn:
+		faults_hide_only(own_tid(), regs_mask(regs_returning_to(context)));
 		fix(regs_returning_to(context), own_tid());
 		regs_detour(context, REGS_STUB_RETURN, -1, 0, CHILD_OTHER);
 		return;
 	case SYS_rt_sigprocmask:
-		if (c->arg[0] != SIG_UNBLOCK)
-			make_masked_call(context, c, 1);
-		else
-			make_call(context);
+		change_mask(context, c);
 		return;
 	case SYS_rt_sigsuspend:
 		make_masked_call(context, c, 0);
@@ -304,7 +339,7 @@ NO_TSAN static void make(void *context, const struct regs_args *c)
 		make_sigaction(context, c);
 		return;
 	case SYS_sigaltstack:
-		make_sigaltstack(context, c);
+		change_altstack(context, c);
 		return;
 	case SYS_clone: case SYS_fork: case SYS_vfork:
 		make_clone(context, c);
@@ -401,6 +436,7 @@ void dispatch_end(void)
 
 NO_TSAN void dispatch_fork_child(void)
 {
+	faults_fork_child();
 	atomic_store_explicit(&dispatch.selector, ALLOW, memory_order_relaxed);
 	guard_fork_child();
 }

@@ -80,6 +80,63 @@ void faults_open_masks(void)
 	}
 }
 
+/* --- masks --- */
+
+/* One bit for each of the two, by thread id, as in cuts.c. */
+#define NTHREADS 65536
+
+static _Atomic uint8_t hidden[NTHREADS];
+
+NO_TSAN static _Atomic uint8_t *hidden_of(int tid)
+{
+	return &hidden[(unsigned)tid % NTHREADS];
+}
+
+NO_TSAN static uint8_t bits_of(uint64_t mask)
+{
+	return (uint8_t)((mask & BIT(SIGSEGV) ? 1 : 0) | (mask & BIT(SIGSYS) ? 2 : 0));
+}
+
+NO_TSAN static uint64_t mask_of(uint8_t bits)
+{
+	return (bits & 1 ? BIT(SIGSEGV) : 0) | (bits & 2 ? BIT(SIGSYS) : 0);
+}
+
+NO_TSAN void faults_hide(int tid, uint64_t *mask)
+{
+	/* relaxed, here and below: the thread's own. */
+	atomic_fetch_or_explicit(hidden_of(tid), bits_of(*mask), memory_order_relaxed);
+	*mask &= ~faults_open_signals();
+}
+
+NO_TSAN void faults_hide_only(int tid, uint64_t *mask)
+{
+	atomic_store_explicit(hidden_of(tid), bits_of(*mask), memory_order_relaxed);
+	*mask &= ~faults_open_signals();
+}
+
+NO_TSAN void faults_thread_begins(int tid)
+{
+	atomic_store_explicit(hidden_of(tid), 0, memory_order_relaxed);
+}
+
+NO_TSAN void faults_change_mask(int tid, int how, const uint64_t *set, uint64_t *old, uint64_t *mask)
+{
+	uint8_t bits = atomic_load_explicit(hidden_of(tid), memory_order_relaxed);
+	uint64_t seen = *mask | mask_of(bits), wanted = seen;
+
+	if (set)
+		wanted = how == SIG_BLOCK ? seen | *set : how == SIG_UNBLOCK ? seen & ~*set : *set;
+	if (old)
+		*old = seen;
+	/* libc's own way to keep out everything for a moment: what the program wants does not change. */
+	if (!set || how == SIG_UNBLOCK || *set != UINT64_MAX)
+		atomic_store_explicit(hidden_of(tid), bits_of(wanted), memory_order_relaxed);
+	*mask = wanted & ~faults_open_signals();
+}
+
+/* --- actions --- */
+
 NO_TSAN static void lock(struct own *o)
 {
 	/* acquire: pairs with the release in unlock(). */
@@ -126,6 +183,11 @@ void faults_sigaction(int signo, const struct sigaction *new, struct sigaction *
 	memcpy(&old->sa_mask, &from.mask, sizeof from.mask);
 }
 
+NO_TSAN static int own_tid(void)
+{
+	return (int)regs_syscall(SYS_gettid, 0, 0, 0, 0);
+}
+
 /* The signal waits until our handler has returned: then the process dies where it stood. */
 NO_TSAN static void die(int signo, siginfo_t *info)
 {
@@ -161,6 +223,13 @@ NO_TSAN void faults_pass_on(int signo, siginfo_t *info, void *context)
 		die(signo, info);
 		return;
 	}
+	*regs_mask(context) |= mask_of(atomic_load_explicit(hidden_of(own_tid()), memory_order_relaxed));
 	regs_push_handler(context, signo, info, &action);
 	*regs_mask(context) &= ~faults_open_signals();
+}
+
+void faults_fork_child(void)
+{
+	for (unsigned i = 0; i < sizeof owns / sizeof *owns; i++)
+		unlock(&owns[i]);
 }

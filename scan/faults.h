@@ -29,6 +29,24 @@ void faults_change(int signo, const struct regs_action *new, struct regs_action 
 struct sigaction;
 void faults_sigaction(int signo, const struct sigaction *new, struct sigaction *old);
 
+/* Of the two, what the program wants blocked, where the kernel does not know: as kept for a thread, under its
+ * id. Those of `mask` are kept, and leave it. ctx: signal */
+void faults_hide(int tid, uint64_t *mask);
+
+/* The same where a handler ends and *mask, that of before, is all that the program wants. Frames that the
+ * kernel pushed while the heap was protected know less: then these two signals look open. ctx: signal */
+void faults_hide_only(int tid, uint64_t *mask);
+
+/* A new thread. ctx: any, signal */
+void faults_thread_begins(int tid);
+
+/* rt_sigprocmask(2) as the program sees it; *mask is the kernel's. Either of the others may be NULL.
+ * ctx: signal, or the thread's own mask */
+void faults_change_mask(int tid, int how, const uint64_t *set, uint64_t *old, uint64_t *mask);
+
+/* ctx: fork child */
+void faults_fork_child(void);
+
 /* ctx: signal */
 void faults_pass_on(int signo, siginfo_t *info, void *context);
 

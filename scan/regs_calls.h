@@ -59,6 +59,9 @@ bool regs_is_write(const void *context);
 uint64_t *regs_mask(void *context);
 stack_t *regs_altstack(void *context);
 
+/* The call's argument is another one. */
+void regs_set_argument(void *context, unsigned argument, uintptr_t value);
+
 /* The thread goes on as if the call had given `result`. */
 void regs_give_result(void *context, long result);
 

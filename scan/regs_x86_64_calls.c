@@ -235,6 +235,11 @@ stack_t *regs_altstack(void *context)
 	return &((ucontext_t *)context)->uc_stack;
 }
 
+NO_TSAN void regs_set_argument(void *context, unsigned argument, uintptr_t value)
+{
+	registers_of(context)[argument_register[argument]] = (greg_t)value;
+}
+
 NO_TSAN void regs_give_result(void *context, long result)
 {
 	registers_of(context)[REG_RAX] = result;

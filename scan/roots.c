@@ -54,6 +54,7 @@ struct visit {
 
 static struct ranges no_roots, added;
 static bool heap_is_protected;                  /* some of it, against reading */
+static bool was_running;                        /* during the last visit */
 
 static struct note *find_note(struct note *n, uintptr_t from, uintptr_t to)
 {
@@ -333,7 +334,8 @@ bool roots_visit_rest(bool is_running, scan_range_fn *fn, void *arg)
 	v.is_unsafe = is_running || scan_stop_info().nmissed > 0;
 	heap_is_protected = false;
 	find_no_roots(is_running);
-	kernel_visit(fn, arg);
+	(was_running && !is_running ? kernel_visit_again : kernel_visit)(fn, arg);
+	was_running = is_running;
 	return visit_mappings(&v);
 }
 

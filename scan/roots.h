@@ -17,7 +17,7 @@
 #include "scan/threads.h"
 
 /* Memory of ours that holds addresses of blocks, and is no root: our own .data and .bss, tables.
- * What os_map() and os_reserve() gave is known already. ctx: init */
+ * What own_map() gave, and the tables of core, are known already. ctx: init */
 void roots_exclude(uintptr_t from, uintptr_t to);
 
 /* [p, p + nbytes) is a root as well, wherever it is; no longer. Nested pairs of the same range are

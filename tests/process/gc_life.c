@@ -15,7 +15,7 @@
 #define NNODES 30000
 #define NHIDDEN 3000
 #define NTHREADS 8
-#define GROWN_BLOCKS 1000000UL                  /* of 100 bytes */
+#define GROWN_BLOCKS 4000000UL                  /* of 100 bytes */
 
 struct node {
 	struct node *next;

@@ -3,8 +3,10 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/marks.h"
 #include "scan/mark.h"
@@ -701,4 +703,42 @@ Test(scan_collect, helpers_are_not_stopped_and_not_missed)
 		cr_assert_eq(scan_stop_info().nmissed, ndeaf);
 		scan_resume();
 	}
+}
+
+/* --- what the kernel keeps --- */
+
+static unsigned nwords;
+static uintptr_t looked_for;
+
+static void look(uintptr_t from, uintptr_t to, const char *what, void *arg)
+{
+	(void)to, (void)arg;
+	nwords += !strcmp(what, "epoll") && *(uintptr_t *)from == looked_for;
+}
+
+/* Found beside the program by their names, in the stop by asking them; what they watch, and what is new. */
+Test(scan_collect, epoll_instances_are_found_in_the_stop_as_well, .init = start)
+{
+	int fds[2], old = epoll_create1(0), new;
+	struct epoll_event event = { .events = EPOLLIN, .data.u64 = looked_for = 0x123456789abc };
+
+	cr_assert_eq(pipe(fds), 0);
+	cr_assert_eq(epoll_ctl(old, EPOLL_CTL_ADD, fds[0], &event), 0);
+	cr_assert(roots_visit_rest(true, look, NULL));
+	cr_assert_eq(nwords, 1);
+	new = epoll_create1(0);
+	cr_assert_eq(epoll_ctl(new, EPOLL_CTL_ADD, fds[0], &event), 0);
+	cr_assert_eq(epoll_ctl(new, EPOLL_CTL_ADD, old, &event), 0);
+	nwords = 0;
+	cr_assert(roots_visit_rest(false, look, NULL));
+	cr_assert_eq(nwords, 3);
+	cr_assert_eq(epoll_wait(new, &event, 1, 0), 0);
+	for (unsigned i = 0; i < 200; i++)
+		cr_assert_geq(dup(fds[1]), 0);
+	nwords = 0;
+	cr_assert(roots_visit_rest(true, look, NULL));
+	cr_assert_eq(nwords, 3);
+	nwords = 0;
+	cr_assert(roots_visit_rest(false, look, NULL));
+	cr_assert_eq(nwords, 3);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "scan/mark.h"
+#include "scan/work.h"
 #include "scan/workers.h"
 #include "tests/core.h"
 
@@ -415,6 +416,55 @@ Test(scan_workers, their_number_goes_by_the_processors_or_by_the_knob)
 	knobs.gc_workers = 5;
 	cr_assert_eq(workers_wanted(WORKERS_ALONE), 5);
 	cr_assert_eq(workers_wanted(WORKERS_BESIDE), 5);
+}
+
+/* --- the lists --- */
+
+static struct work_pool lists;
+static _Atomic bool has_taken;
+
+/* Takes the last piece, and goes when the first worker sleeps. */
+static void *take_and_go(void *arg)
+{
+	struct work w = { 0 };
+	work_item item;
+
+	(void)arg;
+	work_enter(&lists);
+	cr_assert(work_join(&w, &lists));
+	while (!work_pop(&w, &item))
+		sched_yield();
+	atomic_store(&has_taken, true);
+	usleep(50000);
+	while (w.top->n || w.other->n)
+		cr_assert(work_pop(&w, &item));
+	work_leave(&w);
+	work_exit(&lists);
+	return NULL;
+}
+
+Test(scan_workers, who_goes_with_the_last_piece_wakes_the_first, .timeout = 20)
+{
+	struct work w = { 0 };
+	pthread_t thread;
+
+	cr_assert(work_start(&lists, KIB(64)));
+	cr_assert(work_join(&w, &lists));
+	work_enter(&lists);
+	cr_assert_eq(pthread_create(&thread, NULL, take_and_go, NULL), 0);
+	for (unsigned i = 0; i < 8; i++)
+		cr_assert(work_push(&w, work_item_of(64 + i * 64, 1)));
+	while (!atomic_load(&has_taken)) {
+		work_ask(&lists);
+		work_share(&w);
+		sched_yield();
+	}
+	for (work_item item; work_pop(&w, &item);)
+		;
+	while (work_wait(&w, 0))
+		for (work_item item; work_pop(&w, &item);)
+			;
+	pthread_join(thread, NULL);
 }
 
 static atomic_bool is_enough;
