@@ -77,6 +77,7 @@
 #define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop; nor if it hardly helps */
 #define PIECE_BYTES MIB(1)                      /* of a sweep */
 #define VERIFY_LINES 10
+#define BETWEEN_NS 1000000                      /* stops: threads wake up, and get on */
 #define NAP_NS 50000                            /* for another thread's piece */
 
 static struct {
@@ -292,11 +293,16 @@ static void leave_marking(bool is_swept)
 	set_phase(is_swept ? CYCLE_SWEEP : CYCLE_OFF);
 }
 
-static void nap(void)
+static void nap_for(long ns)
 {
-	static const struct timespec moment = { .tv_nsec = NAP_NS };
+	const struct timespec moment = { .tv_nsec = ns };
 
 	syscall(SYS_nanosleep, &moment, NULL);
+}
+
+static void nap(void)
+{
+	nap_for(NAP_NS);
 }
 
 /* A thread that helps to mark has left when the marks' memory goes. */
@@ -360,7 +366,7 @@ static bool arm_in_pieces(const struct dirty *d, bool *has_failed)
 		uintptr_t to = d->piece_bytes && end - from > d->piece_bytes ? from + d->piece_bytes : end;
 
 		if (from != heap.base)
-			nap();
+			nap_for(BETWEEN_NS);
 		if (!arm_stopped(d, from, to, has_failed))
 			return false;
 		from = to;
