@@ -13,8 +13,11 @@
  *   trigger  the goal less the runway: what the program takes while the workers alone read what
  *            they will have to read, by the largest of the last four cycles' ratios of
  *            bytes taken to bytes read.
- *   assist   marking and sweeping keep up with a line from trigger to goal (to the next trigger);
- *            a thread that allocates does what is missing, as far as its own share goes.
+ *   assist   marking keeps up with a line from the trigger to half of the way behind the goal (the
+ *            workers alone are to meet the goal; whoever helps is not doing his own work) or, near
+ *            the limit, to the goal, sweeping
+ *            with one to half of the way to the next trigger; a thread that allocates does what is
+ *            missing, as far as its own share goes.
  *   limit    collection takes at most half of the processors' time, whatever the goal: beyond that
  *            no thread assists, and the next cycle waits.
  *
@@ -86,6 +89,7 @@ struct pacer_plan {
 	double   wait_s;                        /* no cycle starts before this has passed */
 	bool     next_is_minor;                 /* if the heap calls for it; ... */
 	bool     may_be_minor;                  /* ... if it comes by the clock */
+	bool     is_limited;                    /* the goal is what the memory limit makes it */
 	bool     has_assists;                   /* false: collection has had its half */
 };
 
