@@ -14,6 +14,7 @@
 #define LIMIT_HEADROOM_MIN MIB(1)               /* ... or this */
 #define WAY_MIN 64                              /* one part of so many of live, at least, to the goal */
 #define WAY_MIN_BYTES KIB(256)
+#define BORN_TIMES 2.0                          /* what was found alive, and what was taken meanwhile */
 #define MINOR_ROOM 0.5                          /* of the room, which minor cycles may fill up */
 #define MINOR_COST_S 0.004                      /* a full cycle for less is not to be bettered */
 #define GROWING_SHARE 0.25                      /* less than that of what was taken is reclaimed */
@@ -91,9 +92,9 @@ static void learn_rate(struct pacer *p, const struct pacer_cycle *c)
 
 static void learn_full(struct pacer *p, const struct pacer_cycle *c, double yield)
 {
-	p->base_bytes = (p->base_bytes + c->live_bytes) / 2;
-	if (p->base_bytes < c->live_bytes)
-		p->base_bytes = c->live_bytes;
+	double live = at_most((double)c->live_bytes, (double)c->marked_bytes * BORN_TIMES);
+
+	p->base_bytes = to_bytes(at_least(live, ((double)p->base_bytes + live) / 2));
 	p->full_work_bytes = c->work_bytes + c->assist_bytes;
 	p->full_yield = smoothed(p->full_yield, yield);
 	p->full_cost_s = smoothed(p->full_cost_s, cost_s(p, c));

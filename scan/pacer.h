@@ -8,6 +8,8 @@
  *   goal     live + (live + roots) * percent / 100, at least 4 MiB * percent / 100; lower near the
  *            memory limit. A cycle is to be done when the heap in use is there.
  *            Where less lives than after the cycle before, half of the difference still counts.
+ *            What was taken during marking counts as alive, but no more than as much as was
+ *            found alive: or the longer marking takes, the higher the goal, the longer it takes.
  *            A cycle has a price however small the heap is (two stops, all roots). Where that would
  *            be more than a tenth of the time, the least goal grows to up to 8 times as much.
  *   trigger  the goal less the runway: what the program takes while the workers alone read what
@@ -68,6 +70,7 @@ struct pacer_cycle {
 	uint64_t start_bytes;                   /* heap in use when it began ... */
 	uint64_t end_bytes;                     /* ... at its final stop ... */
 	uint64_t live_bytes;                    /* ... and that, less what its sweep reclaimed */
+	uint64_t marked_bytes;                  /* found alive, without what was born meanwhile */
 	uint64_t reclaimed_bytes;
 	uint64_t root_bytes;                    /* read as roots, at its end */
 	uint64_t work_bytes;                    /* of blocks, read by its own threads */

@@ -154,6 +154,7 @@ static void learn(const struct cycle_last *last, uint64_t elapsed_ns)
 		.end_bytes = last->heap_marked,
 		.live_bytes = last->heap_marked > last->reclaimed_bytes
 		              ? last->heap_marked - last->reclaimed_bytes : 0,
+		.marked_bytes = last->live_bytes,
 		.reclaimed_bytes = last->reclaimed_bytes,
 		.root_bytes = last->root_bytes,
 		.work_bytes = last->read_bytes > last->root_bytes && read > helped ? read - helped : 0,
