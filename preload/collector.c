@@ -366,18 +366,6 @@ void collector_resume(void)
 		create();
 }
 
-void collector_before_exec(void)
-{
-	if (state_of() != COLLECTOR_NONE && !is_copy())
-		scan_threads_leave();
-}
-
-void collector_after_exec(void)
-{
-	if (state_of() != COLLECTOR_NONE && !is_copy())
-		scan_threads_stay();
-}
-
 void collector_fork_prepare(void)
 {
 	if (state_of() == COLLECTOR_RUNS)

@@ -86,6 +86,7 @@ static struct {
 	struct cycle_last now;
 	bool has_marks;                         /* the last cycle's, and what was written since is dirty */
 	bool is_lost;                           /* what was written, in this cycle */
+	bool has_said;                          /* that io_uring is in use */
 	uint64_t npages;                        /* dirty ones, in this round */
 
 	/* Any thread, atomic. */
@@ -99,6 +100,8 @@ static struct {
 	struct cycle_last last[2];
 	_Atomic uint64_t nlast;
 } cycle = { .lock = LOCK_INIT(LOCK_GC) };
+
+const char cycle_has_uring[] = "io_uring is in use";
 
 static const unsigned aligns[] = {
 	[KNOB_SCAN_ALIGN_8] = 8, [KNOB_SCAN_ALIGN_4] = 4, [KNOB_SCAN_ALIGN_1] = 1,
@@ -248,6 +251,8 @@ static const char *finish_marking(const struct dirty *d, bool rearm)
 	roots_visit_threads(see_thread, NULL);
 	if (!roots_visit_rest(false, see_root, NULL))
 		return "/proc/self/maps can't be read";
+	if (roots_has_uring())
+		return cycle_has_uring;
 	if (d && !read_dirty(d, rearm))
 		return "writes were not seen";
 	cycle.now.final_pages = d ? cycle.npages : 0;
@@ -328,28 +333,58 @@ static void disarm(const struct dirty *d)
 }
 
 /* Dirty pages, in a stop if it has to be one, which everybody must have obeyed: else it is left. */
+/* In a stop that everybody must have obeyed: else it is left. */
+static bool arm_stopped(const struct dirty *d, uintptr_t from, uintptr_t to, bool *has_failed)
+{
+	struct stop s;
+	uint64_t ns;
+
+	if (!begin_stop(&s))
+		return false;
+
+	bool is_stopped = !scan_stop_info().nmissed;
+
+	*has_failed = is_stopped && !(from == heap.base ? d->arm(from, to) : d->arm_more(to));
+	ns = end_stop(&s);
+	if (ns > cycle.now.arm_stop_ns)
+		cycle.now.arm_stop_ns = ns;
+	return is_stopped && !*has_failed;
+}
+
+/* The heap as it is, which a stop would take too long for: the program runs in between. */
+static bool arm_in_pieces(const struct dirty *d, bool *has_failed)
+{
+	uintptr_t end = heap_end(), from = heap.base;
+
+	while (from < end) {
+		uintptr_t to = d->piece_bytes && end - from > d->piece_bytes ? from + d->piece_bytes : end;
+
+		if (from != heap.base)
+			nap();
+		if (!arm_stopped(d, from, to, has_failed))
+			return false;
+		from = to;
+	}
+	return true;
+}
+
+/* Dirty pages. */
 static bool arm(const struct dirty *d)
 {
-	bool has_failed;
-	struct stop s;
+	bool has_failed = false, is_armed;
 
-	if (!d->arms_stopped) {
-		has_failed = !d->arm(heap.base, heap_end());
+	if (d->arms_stopped) {
+		disarm(d);                      /* of the cycle before, if it kept them: not in a stop */
+		is_armed = arm_in_pieces(d, &has_failed);
 	} else {
-		if (!begin_stop(&s))
-			return false;
-		if (scan_stop_info().nmissed) {
-			cycle.now.arm_stop_ns = end_stop(&s);
-			return false;
-		}
-		has_failed = !d->arm(heap.base, heap_end());
-		cycle.now.arm_stop_ns = end_stop(&s);
+		is_armed = d->arm(heap.base, heap_end());
+		has_failed = !is_armed;
 	}
-	if (has_failed) {
+	if (!is_armed)
 		disarm(d);
+	if (has_failed)
 		dirty_failed(d);
-	}
-	return !has_failed;
+	return is_armed;
 }
 
 /* Where pages are armed in a stop only, a minor cycle does here what precleaning does: what is dirty
@@ -459,6 +494,8 @@ static const char *collect_copied(void)
 
 	const char *why = cycle_snapshot_mark(&s, aligns[knobs.scan_align]);
 
+	if (why == cycle_has_uring)
+		return why;
 	if (why) {
 		if (s.is_refused)
 			dirty_failed(&dirty_snapshot);
@@ -540,6 +577,10 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 		sweep();
 	set_black(false);
 	set_phase(CYCLE_OFF);
+	if (why == cycle_has_uring && !cycle.has_said) {
+		cycle.has_said = true;
+		report_line("io_uring is in use: nothing is reclaimed while it is", NULL);
+	}
 	cycle.now.failure = why;
 	cycle.now.ended_ns = os_now_ns();
 	cycle.now.cpu_us += os_thread_cpu_us() - cpu_us;

@@ -48,6 +48,11 @@ struct dirty {
 	 * False: nothing is tracked. ctx: any, or stw if arms_stopped */
 	bool (*arm)(uintptr_t from, uintptr_t to);
 
+	/* Of a long range arm() is given the front, not more than this, and arm_more() the next pieces up
+	 * to their end, each in a stop of its own. 0: all at once. */
+	size_t piece_bytes;
+	bool (*arm_more)(uintptr_t to);
+
 	/* Shows the dirty pages of [from, to), which begins where arm()'s range does and may end
 	 * behind it; `fn` may read them at once. False: writes may be missing, nothing is to be
 	 * reclaimed. ctx: stw; any if !arms_stopped */

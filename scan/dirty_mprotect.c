@@ -2,14 +2,16 @@
  * SIGSEGV, whose handler opens 64 KiB, and what system calls are going to write is opened before
  * (dispatch.h). What was opened is dirty.
  *
- * Reached from dirty.c, and from the kernel (SIGSEGV). Arms while the world is stopped, in one call to the
- * kernel; disarms while it runs, in pieces, and until that is through faults and calls are handled as
- * before. A fault of that time may reach the handler later; then the store is made again and works.
+ * Reached from dirty.c, and from the kernel (SIGSEGV). Arms while the world is stopped, in pieces, each in
+ * a stop of its own; disarms while it runs, in pieces, and until that is through faults and calls are
+ * handled as before. A fault of that time may reach the handler later; then the store is made again and
+ * works.
  *
  * Costs, of 4 KiB pages: to arm 0.4 ms at 64 MiB, 8 at 512, 16 at 2 GiB; a fault 6-15 us.
  */
 #include "scan/dirty.h"
 
+#include "core/heap.h"
 #include "scan/altstacks.h"
 #include "scan/dispatch.h"
 #include "scan/faults.h"
@@ -19,6 +21,7 @@
 
 #define NO_TSAN __attribute__((no_sanitize("thread")))
 
+#define PIECE_BYTES MIB(16)                     /* 0.3 ms */
 #define SPARE_STACKS 64                         /* for threads that start in a window */
 #define STALE_MAX 64                            /* faults at one address that nothing explains */
 
@@ -76,19 +79,29 @@ static bool start(void)
 	return tracker.is_started;
 }
 
-/* What threads need at once, and what must not be asked of a handler, comes first. */
+/* What threads need at once, and what must not be asked of a handler, comes first. relaxed: what the heap
+ * gets from here on is dirty. */
 static bool arm(uintptr_t from, uintptr_t to)
 {
 	if (scan_stop_info().nmissed || !faults_own(SIGSEGV, on_fault))
 		return false;
 	altstacks_prepare(scan_stop_info().nthreads + SPARE_STACKS);
-	if (!guard_close(from, to))
+	if (!guard_close(from, to, heap.base + atomic_load_explicit(&heap.nbytes, memory_order_relaxed)))
 		return false;
 	dispatch_spare_stacks();
 	if (dispatch_begin())
 		return true;
 	guard_open_all();
 	return false;
+}
+
+/* A call that is waiting with memory of this piece is made again, and reported, after this stop. */
+static bool arm_more(uintptr_t to)
+{
+	if (scan_stop_info().nmissed || !guard_close_more(to))
+		return false;
+	dispatch_spare_stacks();
+	return true;
 }
 
 struct show {
@@ -146,6 +159,8 @@ const struct dirty dirty_mprotect = {
 	.stays_armed = true,
 	.start = start,
 	.arm = arm,
+	.piece_bytes = PIECE_BYTES,
+	.arm_more = arm_more,
 	.collect = collect,
 	.disarm = disarm,
 	.fork_child = dispatch_fork_child,

@@ -445,7 +445,12 @@ void dispatch_end(void)
 
 NO_TSAN void dispatch_fork_child(void)
 {
-	faults_fork_child();
-	atomic_store_explicit(&dispatch.selector, ALLOW, memory_order_relaxed);
+	stack_t s = { 0 };
+
 	guard_fork_child();
+	/* relaxed: there is one thread. */
+	atomic_store_explicit(&dispatch.selector, ALLOW, memory_order_relaxed);
+	regs_syscall(SYS_sigaltstack, 0, (long)&s, 0, 0);
+	altstacks_fork_child(own_tid(), &s);
+	faults_fork_child();
 }

@@ -32,6 +32,7 @@ enum state { CLOSED, OPENING, OPEN };
 static struct {
 	/* Changed in a stop. */
 	uintptr_t from, to;
+	uintptr_t limit;                        /* what the program protects up to here is known */
 	_Atomic uint8_t *_Atomic state;
 	size_t room;                            /* granules */
 
@@ -101,7 +102,7 @@ NO_TSAN static long set_mode(uintptr_t from, uintptr_t to, int mode)
 
 NO_TSAN void guard_note_foreign(uintptr_t from, uintptr_t to)
 {
-	if (!guard_covers(from) && !guard_covers(to - 1))
+	if (to <= guard.from || from >= guard.limit)
 		return;
 	from = align_down(from, OS_PAGE_BYTES);
 	to = align_up(to, OS_PAGE_BYTES);
@@ -180,7 +181,7 @@ static bool see_mapping(const struct mapping *m, void *arg)
 {
 	bool *has_uring = arg;
 	uintptr_t from = m->from > guard.from ? m->from : guard.from;
-	uintptr_t to = m->to < guard.to ? m->to : guard.to;
+	uintptr_t to = m->to < guard.limit ? m->to : guard.limit;
 
 	if (from < to && !(m->is_readable && m->is_writable && !m->is_executable))
 		guard_note_foreign(from, to);
@@ -198,6 +199,14 @@ static bool look(void)
 	return maps_visit(see_mapping, &has_uring) && !has_uring;
 }
 
+static void open_foreign(void)
+{
+	/* relaxed, all: in a stop. */
+	for (uint32_t i = 0; i < atomic_load_explicit(&guard.nforeign, memory_order_relaxed); i++)
+		guard_open(atomic_load_explicit(&guard.foreign[i].from, memory_order_relaxed),
+		           atomic_load_explicit(&guard.foreign[i].to, memory_order_relaxed));
+}
+
 static bool close_all(void)
 {
 	set_state(0, ngranules(), CLOSED);
@@ -208,12 +217,7 @@ static bool close_all(void)
 	/* release: pairs with the acquire in guard_is_closed(). */
 	atomic_store_explicit(&guard.is_closed, true, memory_order_release);
 	if (!set_mode(guard.from, guard.to, MODE_READ)) {
-		for (uint32_t i = 0; i < atomic_load_explicit(&guard.nforeign, memory_order_relaxed); i++) {
-			uintptr_t from = atomic_load_explicit(&guard.foreign[i].from, memory_order_relaxed);
-			uintptr_t to = atomic_load_explicit(&guard.foreign[i].to, memory_order_relaxed);
-
-			guard_open(from, to);
-		}
+		open_foreign();
 		return true;
 	}
 	guard_open_all();
@@ -228,11 +232,12 @@ NO_TSAN void guard_fork_child(void)
 	atomic_store_explicit(&guard.is_closed, false, memory_order_relaxed);
 }
 
-bool guard_close(uintptr_t from, uintptr_t to)
+bool guard_close(uintptr_t from, uintptr_t to, uintptr_t limit)
 {
 	guard_fork_child();                     /* what is closed would look like the program's */
 	guard.from = from;
 	guard.to = to;
+	guard.limit = limit > to ? limit : to;
 	return make_room(ngranules()) && look() && close_all();
 }
 
@@ -272,7 +277,20 @@ static bool extend(uintptr_t to)
 		return false;
 	set_state((old - guard.from) / GUARD_GRANULE, n, CLOSED);
 	guard.to = to;
+	if (guard.limit < to)
+		guard.limit = to;
+	/* relaxed: in a stop. */
+	if (atomic_load_explicit(&guard.is_opening_all, memory_order_relaxed))
+		return true;                    /* and so is this */
 	return !set_mode(align_down(old - guard.from, GUARD_GRANULE) + guard.from, to, MODE_READ);
+}
+
+bool guard_close_more(uintptr_t to)
+{
+	bool is_closed = extend(to);
+
+	open_foreign();
+	return is_closed;
 }
 
 bool guard_close_again(uintptr_t to)

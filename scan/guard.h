@@ -14,9 +14,12 @@
 
 #define GUARD_GRANULE KIB(64)
 
-/* [from, to) is closed. False: not possible, or the program uses io_uring, through which the kernel writes
+/* [from, to) is closed; more may follow, up to `limit`. False: not possible, or the program uses io_uring, through which the kernel writes
  * when no system call says so; then all is open. ctx: stw */
-bool guard_close(uintptr_t from, uintptr_t to);
+bool guard_close(uintptr_t from, uintptr_t to, uintptr_t limit);
+
+/* What is closed reaches to `to` from now on, within the limit of before. False: as above. ctx: stw */
+bool guard_close_more(uintptr_t to);
 
 /* [from, to) as before is closed again, with what the heap has got up to `to`. ctx: stw */
 bool guard_close_again(uintptr_t to);
