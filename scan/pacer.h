@@ -17,9 +17,8 @@
  *            bytes taken to bytes read.
  *   assist   marking keeps up with a line from the trigger to half of the way behind the goal (the
  *            workers alone are to meet the goal; whoever helps is not doing his own work) or, near
- *            the limit, to the goal, sweeping
- *            with one to half of the way to the next trigger; a thread that allocates does what is
- *            missing, as far as its own share goes.
+ *            the limit, to the goal; sweeping with one to half of the way to the next trigger. A
+ *            thread that allocates does what is missing, as far as its own share goes.
  *   limit    collection takes at most half of the processors' time, whatever the goal: beyond that
  *            no thread assists, and the next cycle waits.
  *
