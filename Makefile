@@ -1,9 +1,8 @@
 # make [all]      build/release/libspangc.so, and a copy of it here     V=1 shows the commands
 # make test       layers, symbols, functions, then every folder of tests      T=unit: those only
 # make debug      the tests with dcheck and verify
-# make asan       unit, prop and race: a sanitizer brings its own malloc, nothing is preloaded
+# make asan       unit, prop and race: a sanitizer brings its own malloc; tsan: race, no Criterion
 # make ubsan      the tests under UBSan, which traps: SIGILL at the very line, gdb shows it
-# make tsan       race under ThreadSanitizer: Criterion does not run there
 # make torture    gc mode for MINUTES (5) a program and way of seeing writes
 # make bench      against other allocators: needs a quiet machine   BENCH="options of scripts/bench"
 # make rss-page   what each way of giving memory back does to many programs   RSS="its options"
@@ -88,8 +87,7 @@ torture:
 $(BENCHES):
 	$(Q)scripts/deps.sh
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)scripts/$@ $(if $(filter bench,$@),$(BENCH)) $(if $(filter rss%,$@),$(RSS)) \
-		$(if $(filter gc%,$@),$(GC))
+	$(Q)scripts/$@ $($(word 2,$(subst :, ,$(filter $@:%,bench:BENCH rss-page:RSS gc-bench:GC))))
 compile_commands.json: Makefile $(SRC)
 	$(Q)for f in $(SRC); do printf ',\n{"directory": "%s", "file": "%s", "command": "%s -c %s"}' \
 		"$(CURDIR)" $$f '$(CC) $(LIB_FLAGS)' $$f; done | sed '1s/.*/[/; $$s/$$/\n]/' >$@

@@ -165,6 +165,19 @@ NO_TSAN bool altstacks_give(int tid, stack_t *s)
 	return true;
 }
 
+NO_TSAN void altstacks_fork_child(int tid, const stack_t *s)
+{
+	for (struct chunk *c = first_chunk(); c; c = atomic_load_explicit(&c->next, memory_order_relaxed)) {
+		for (unsigned i = 0; i < NSTACKS; i++) {
+			uintptr_t base = c->base + i * STACK_BYTES;
+			bool is_own = (uintptr_t)s->ss_sp - base < STACK_BYTES;
+
+			/* relaxed: there is one thread. */
+			atomic_store_explicit(&c->tid[i], is_own ? tid : 0, memory_order_relaxed);
+		}
+	}
+}
+
 NO_TSAN bool altstacks_hide(int tid, stack_t *s)
 {
 	struct place place = find(tid, tid);

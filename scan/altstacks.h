@@ -20,6 +20,9 @@ void altstacks_exclude(void);
 /* If `s` is none, or too small, it becomes thread `tid`'s own. False: it stays. ctx: signal */
 bool altstacks_give(int tid, stack_t *s);
 
+/* There is one thread, `tid`, with `s`, which it may have under another number. ctx: fork child, signal */
+void altstacks_fork_child(int tid, const stack_t *s);
+
 /* If `s` is that one, it becomes what the program has set. False: it stays. ctx: any, signal */
 bool altstacks_hide(int tid, stack_t *s);
 

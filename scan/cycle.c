@@ -77,6 +77,7 @@
 #define PAGES_FEW 256                           /* os pages: 0.5 ms in a stop; nor if it hardly helps */
 #define PIECE_BYTES MIB(1)                      /* of a sweep */
 #define VERIFY_LINES 10
+#define BETWEEN_NS 1000000                      /* stops: threads wake up, and get on */
 #define NAP_NS 50000                            /* for another thread's piece */
 
 static struct {
@@ -86,6 +87,7 @@ static struct {
 	struct cycle_last now;
 	bool has_marks;                         /* the last cycle's, and what was written since is dirty */
 	bool is_lost;                           /* what was written, in this cycle */
+	bool has_said;                          /* that io_uring is in use */
 	uint64_t npages;                        /* dirty ones, in this round */
 
 	/* Any thread, atomic. */
@@ -99,6 +101,8 @@ static struct {
 	struct cycle_last last[2];
 	_Atomic uint64_t nlast;
 } cycle = { .lock = LOCK_INIT(LOCK_GC) };
+
+const char cycle_has_uring[] = "io_uring is in use";
 
 static const unsigned aligns[] = {
 	[KNOB_SCAN_ALIGN_8] = 8, [KNOB_SCAN_ALIGN_4] = 4, [KNOB_SCAN_ALIGN_1] = 1,
@@ -248,6 +252,8 @@ static const char *finish_marking(const struct dirty *d, bool rearm)
 	roots_visit_threads(see_thread, NULL);
 	if (!roots_visit_rest(false, see_root, NULL))
 		return "/proc/self/maps can't be read";
+	if (roots_has_uring())
+		return cycle_has_uring;
 	if (d && !read_dirty(d, rearm))
 		return "writes were not seen";
 	cycle.now.final_pages = d ? cycle.npages : 0;
@@ -287,11 +293,16 @@ static void leave_marking(bool is_swept)
 	set_phase(is_swept ? CYCLE_SWEEP : CYCLE_OFF);
 }
 
-static void nap(void)
+static void nap_for(long ns)
 {
-	static const struct timespec moment = { .tv_nsec = NAP_NS };
+	const struct timespec moment = { .tv_nsec = ns };
 
 	syscall(SYS_nanosleep, &moment, NULL);
+}
+
+static void nap(void)
+{
+	nap_for(NAP_NS);
 }
 
 /* A thread that helps to mark has left when the marks' memory goes. */
@@ -355,7 +366,7 @@ static bool arm_in_pieces(const struct dirty *d, bool *has_failed)
 		uintptr_t to = d->piece_bytes && end - from > d->piece_bytes ? from + d->piece_bytes : end;
 
 		if (from != heap.base)
-			nap();
+			nap_for(BETWEEN_NS);
 		if (!arm_stopped(d, from, to, has_failed))
 			return false;
 		from = to;
@@ -369,6 +380,7 @@ static bool arm(const struct dirty *d)
 	bool has_failed = false, is_armed;
 
 	if (d->arms_stopped) {
+		disarm(d);                      /* of the cycle before, if it kept them: not in a stop */
 		is_armed = arm_in_pieces(d, &has_failed);
 	} else {
 		is_armed = d->arm(heap.base, heap_end());
@@ -488,6 +500,8 @@ static const char *collect_copied(void)
 
 	const char *why = cycle_snapshot_mark(&s, aligns[knobs.scan_align]);
 
+	if (why == cycle_has_uring)
+		return why;
 	if (why) {
 		if (s.is_refused)
 			dirty_failed(&dirty_snapshot);
@@ -569,6 +583,10 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 		sweep();
 	set_black(false);
 	set_phase(CYCLE_OFF);
+	if (why == cycle_has_uring && !cycle.has_said) {
+		cycle.has_said = true;
+		report_line("io_uring is in use: nothing is reclaimed while it is", NULL);
+	}
 	cycle.now.failure = why;
 	cycle.now.ended_ns = os_now_ns();
 	cycle.now.cpu_us += os_thread_cpu_us() - cpu_us;

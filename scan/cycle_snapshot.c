@@ -11,7 +11,7 @@
  * Memory that the copy does not have as it was: what other processes share goes on changing, so its
  * words are noted before the copy is made; what is wiped for children (MADV_WIPEONFORK) is zero, and
  * what they don't get (MADV_DONTFORK) is not there: no copy then. To find that out /proc/self/smaps is
- * read, beside the program, which takes 10 ms for 512 MiB.
+ * read, beside the program, which takes 20 ms for 512 MiB.
  *
  * Why nothing alive is lost: what can be reached later was reachable in the copy, or was born after. A
  * slot on its way out of malloc at that moment is in its thread's registers or stack, and marked for that
@@ -20,6 +20,7 @@
  */
 #include "scan/cycle_snapshot.h"
 
+#include "scan/cycle.h"
 #include "core/heap.h"
 #include "core/marks.h"
 #include "core/os.h"
@@ -34,7 +35,7 @@
 #define ROOM_MIN_BYTES MIB(64)                  /* that the heap may grow until it is copied */
 #define WORDS_MAX (MIB(16) / sizeof(uintptr_t)) /* of shared mappings, that may lead to blocks */
 
-enum outcome { OUTCOME_MARKED, OUTCOME_MISSED, OUTCOME_UNREADABLE, OUTCOME_NO_MEMORY };
+enum outcome { OUTCOME_MARKED, OUTCOME_MISSED, OUTCOME_UNREADABLE, OUTCOME_NO_MEMORY, OUTCOME_URING };
 
 /* Shared with the copy. */
 struct shared {
@@ -174,6 +175,8 @@ static uint64_t mark_in_copy(void *arg)
 	roots_visit_threads(see_thread, NULL);
 	if (!roots_visit_rest(false, see_root, &r->root_bytes))
 		return OUTCOME_UNREADABLE;
+	if (roots_has_uring())
+		return OUTCOME_URING;
 	for (size_t i = 0; i < snap.nnoted; i++)
 		mark_word(snap.word[i]);
 	mark_drain();
@@ -205,6 +208,8 @@ static const char *outcome_of(struct cycle_snapshot *s, uint64_t outcome)
 	case OUTCOME_MARKED:
 		take_over(words_of(s->heap_bytes));
 		return NULL;
+	case OUTCOME_URING:
+		return cycle_has_uring;
 	case OUTCOME_MISSED:
 		return "a thread did not stop";
 	case OUTCOME_UNREADABLE:

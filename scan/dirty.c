@@ -122,7 +122,7 @@ struct dirty_counts dirty_counts(void)
 
 		all.npages += one.npages;
 		all.nfaults += one.nfaults;
-		all.nfailures += one.nfailures;
+		all.ncalls += one.ncalls;
 	}
 	return all;
 }

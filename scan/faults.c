@@ -198,7 +198,9 @@ NO_TSAN static void die(int signo, siginfo_t *info)
 	guard_open_all();                       /* no other thread dies of it in its place */
 	regs_syscall(SYS_rt_sigprocmask, SIG_BLOCK, (long)&bit, 0, sizeof bit);
 	regs_sigaction(signo, &action, NULL);
-	regs_syscall(SYS_rt_tgsigqueueinfo, pid, tid, signo, (long)info);
+	/* With the same words; but the kernel lets only the first thread say those of a fault or a kill. */
+	if (regs_syscall(SYS_rt_tgsigqueueinfo, pid, tid, signo, (long)info))
+		regs_syscall(SYS_tgkill, pid, tid, signo, 0);
 }
 
 NO_TSAN static struct regs_action take_action(struct own *o)

@@ -8,7 +8,6 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 
-#include "scan/guard.h"
 #include "tests/unit/dirty_mprotect.h"
 
 RUNS(a_store_makes_its_granule_dirty_and_no_other)
@@ -374,6 +373,22 @@ static void crash_by_sys(void)
 	raise(SIGSYS);
 }
 
+static void *raise_sys(void *arg)
+{
+	raise(SIGSYS);
+	return arg;
+}
+
+static void crash_in_thread(void)
+{
+	pthread_t t;
+
+	open_window();
+	close_window();
+	check(pthread_create(&t, NULL, raise_sys, NULL) == 0);
+	pthread_join(t, NULL);
+}
+
 static void crash_later(void)
 {
 	open_window();
@@ -387,6 +402,7 @@ Test(dirty_mprotect, a_true_crash_is_still_one)
 	cr_assert_eq(outcome_of(crash_sent), SIGSEGV);
 	cr_assert_eq(outcome_of(crash_later), SIGSEGV);
 	cr_assert_eq(outcome_of(crash_by_sys), SIGSYS);
+	cr_assert_eq(outcome_of(crash_in_thread), SIGSYS);
 }
 
 static void small_stack_handler(int signo)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "scan/dirty.h"
+#include "scan/guard.h"
 #include "tests/unit/scan.h"
 
 #define BLOCK KIB(256)                          /* of several granules */
