@@ -7,6 +7,7 @@
 
 #include "core/heap.h"
 #include "core/large.h"
+#include "core/record.h"
 #include "core/sweep.h"
 
 #define KEEP_BYTES 64                           /* not worth moving */
@@ -90,6 +91,17 @@ bool block_is_reclaimed(const void *p)
 	       && sweep_is_reclaimed(at);
 }
 
+/* Who asked for the reclaimed block at p, which is the start of a slot; 0: not kept, or lost since. A
+ * large one's record is gone with its span. */
+static uint32_t stack_of(struct span *s, uintptr_t p)
+{
+	struct block b = { s, s->slot_bytes - heap.tail_bytes, s->class };
+
+	if (!heap_has_records() || s->place == SPAN_UNUSED || s->class == SIZECLASS_LARGE)
+		return 0;
+	return record_get((void *)p, &b).stack;
+}
+
 /* An address in our heap. */
 static enum misuse describe_ours(uintptr_t p, struct misuse_detail *d)
 {
@@ -97,8 +109,12 @@ static enum misuse describe_ours(uintptr_t p, struct misuse_detail *d)
 	uintptr_t start = s ? start_of(s, p) : 0;
 	struct block b;
 
+	if (start == p && block_is_reclaimed((void *)p)) {
+		d->stack = stack_of(s, p);
+		return MISUSE_RECLAIMED;
+	}
 	if (start == p)
-		return block_is_reclaimed((void *)p) ? MISUSE_RECLAIMED : MISUSE_DOUBLE_FREE;
+		return MISUSE_DOUBLE_FREE;
 	if (start && block_find((void *)start, &b)) {
 		d->what = "interior pointer";
 		d->block = (void *)start;

@@ -14,8 +14,8 @@
  *
  * Invariants:
  *   H1  tables cover [0, nbytes) before nbytes says so (grow_by());
- *   H2  granules of pages that are in no span are 0, so their memory may be discarded: a block's
- *       byte is cleared when it is freed (checked by verify_all());
+ *   H2  granules of pages that are in no span hold no class, so their memory may be discarded: a
+ *       block's byte is cleared when it is freed or reclaimed (checked by verify_all());
  *   H3  an entry of page_span may be stale, its record never unmapped.
  */
 #include "core/heap.h"

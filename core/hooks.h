@@ -23,6 +23,8 @@ struct hooks {
 	void (*budget_spent)(const void *caller);
 	/* In mode leaks: a block that a report called leaked is freed. */
 	void (*freed_reported)(const struct record *r);
+	/* In mode gc: the program freed a block that was reclaimed; its stack, after the line that says so. */
+	void (*tell_stack)(uint32_t stack);
 	/* The library stands down: a block that is not ours, for the allocator that is used. */
 	void (*free_elsewhere)(void *p);
 };

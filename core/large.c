@@ -1,6 +1,6 @@
 /* large.c: blocks in pages of their own.
  *
- * Reached from preload and, for frees, from cache.c. Depends on heap.c for pages, and on the
+ * Reached from preload, for frees from cache.c, and from sweep.c (large_reclaim()). Depends on heap.c for pages, and on the
  * calling thread's spanset (cache_lock_spans()) for cached pages and records, so that blocks up to
  * 256 KiB usually take no shared lock.
  *
@@ -8,7 +8,7 @@
  * on. Each range that was moved may cost the kernel two more mappings, and a process has 65,530.
  * os_renew() undoes that, but drops the pages, which the next block would have to fault in again:
  * so the first MOVED_KEPT ranges stay when they are freed, later ones are renewed, and MOVED_MAX is
- * the end.
+ * the end. In mode gc contents are copied: what the collector sees of writes would not move along.
  *
  * Invariant: the granule of a large block's first page holds SIZECLASS_LARGE exactly while the
  * block is allocated; its span is SPAN_LARGE from before that until after.

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/report.h"
 #include "core/sigmask.h"
@@ -189,8 +190,12 @@ void report_misuse(enum misuse what, const void *p, const char *call,
 		text_address(&t, p, d);
 	if (d && what == MISUSE_SIZE_MISMATCH)
 		text_sizes(&t, d);
+	if (what == MISUSE_RECLAIMED)
+		text_str(&t, ": the collector found no pointer to it");
 	text_newline(&t);
 	text_flush(&t, STDERR_FILENO);
+	if (d && d->stack && hooks.tell_stack)
+		hooks.tell_stack(d->stack);
 	if (is_fatal)
 		abort();
 }

@@ -38,6 +38,7 @@ struct misuse_detail {
 	const void *block;                      /* the block that the address points into */
 	size_t      block_bytes;                /* of that block, or of the block of wrong size */
 	size_t      given_bytes;                /* of a size mismatch: what the program said */
+	uint32_t    stack;                      /* of a reclaimed block: who asked for it */
 };
 
 /* One line on stderr, then abort(), unless SPANGC_MISUSE=warn: then it returns, and the caller

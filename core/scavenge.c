@@ -7,7 +7,7 @@
  *
  * A round: spans that idle threads sit on are tidied, then runs of dirty pages older than the
  * delay go back, highest addresses first, because low ones are reused first. With every run goes
- * the part of the granule table that describes it: it is all zero (heap.c, H2).
+ * the part of the granule table that describes it: no block is there (heap.c, H2).
  *
  * Invariant: a page is clean only if it was discarded, or never used.
  */

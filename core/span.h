@@ -8,8 +8,10 @@
  *     free  freed_remote  granule
  *      1         0            0        free in the span             span_take()
  *      0         0            0        in a thread's magazine       cache_alloc_or(), span_put()
- *      0         0          class      allocated to the program     cache_free()
+ *      0         0          class      allocated to the program     cache_free(), the sweep
  *      0         1            0        freed by a stranger          span_harvest()
+ * In mode gc the sweep takes allocated slots to "freed by a stranger" (spanset_put_remote_word()), and
+ * their granule holds SIZECLASS_RECLAIMED, here as good as 0, until the slot is allocated again.
  */
 #ifndef CORE_SPAN_H
 #define CORE_SPAN_H

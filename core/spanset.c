@@ -1,7 +1,9 @@
 /* spanset.c: the spans of one owner.
  *
- * Reached from cache.c (a thread's own) and central.c (nobody's). Depends on span.c, heap.c and
- * trim.c. The owner's lock is held throughout, except in spanset_put_remote(), which takes none.
+ * Reached from cache.c (a thread's own), central.c (nobody's) and sweep.c (a stranger). Depends on
+ * span.c, heap.c, trim.c, budget.c and, before a fresh span is made or the heap grows while the collector's
+ * garbage waits, on sweep.c. The owner's lock is held throughout, except in spanset_put_remote() and its
+ * relative, which take none.
  *
  * Remote frees, the rules that make them safe without a lock:
  *     a stranger sets bits in freed_remote, then has_news; if that was false, it pushes the span

@@ -35,6 +35,7 @@
 #include "core/sigmask.h"
 #include "scan/cycle.h"
 #include "scan/dispatch.h"
+#include "scan/modules.h"
 #include "scan/pacing.h"
 #include "scan/threads.h"
 #include "scan/workers.h"
@@ -331,8 +332,10 @@ EXPORT size_t spangc_collect(void)
 void collector_start(void)
 {
 	leaks_ignored++;                        /* as in leaks_start_looking() */
-	if (heap_has_records())
+	if (heap_has_records()) {
 		leaks_start_unwinding();
+		modules_start();
+	}
 	execs_start();
 	if (!looking_start() || !cycle_start()) {
 		report_line("nothing is collected: threads can't be stopped, or /proc is not there", NULL);
@@ -364,18 +367,6 @@ void collector_resume(void)
 {
 	if (state_of() == COLLECTOR_STOPPED)
 		create();
-}
-
-void collector_before_exec(void)
-{
-	if (state_of() != COLLECTOR_NONE && !is_copy())
-		scan_threads_leave();
-}
-
-void collector_after_exec(void)
-{
-	if (state_of() != COLLECTOR_NONE && !is_copy())
-		scan_threads_stay();
 }
 
 void collector_fork_prepare(void)

@@ -18,10 +18,6 @@ void collector_fork_prepare(void);
 void collector_fork_child(void);
 void collector_start_late(void);
 
-/* Around exec: no thread is stopped meanwhile. Nothing in a child of vfork(). ctx: any */
-void collector_before_exec(void);
-void collector_after_exec(void);
-
 /* Ends it, and says whether it was there; starts it again. ctx: any */
 bool collector_stop(void);
 void collector_resume(void);

@@ -1,14 +1,15 @@
-/* execs.c: in mode leaks a process that becomes another program reports before; in mode gc no thread is
- * stopped meanwhile.
+/* execs.c: a process that becomes another program reports before, in mode leaks; and no thread is stopped
+ * from then on, in mode gc too.
  *
  * All of libc's exec functions, which call one another inside libc, through imports.h. Where the
  * program can't be found nothing is reported: shells try one directory after the other. Nothing is
  * changed by the report; if the call fails all the same, the process goes on, and reports again at
  * its end. posix_spawn() and children of vfork() are not the process that ends.
  */
-#include "preload/collector.h"
 #include "preload/imports.h"
 #include "preload/preload.h"
+
+#include "scan/threads.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -43,8 +44,8 @@ static void before(const char *path)
 {
 	int kept = errno;
 
-	collector_before_exec();
 	report_if_there(path);
+	scan_threads_leave();
 	errno = kept;
 }
 
@@ -53,7 +54,7 @@ static int after(int result)
 {
 	int kept = errno;
 
-	collector_after_exec();
+	scan_threads_stay();
 	errno = kept;
 	return result;
 }
@@ -77,10 +78,8 @@ static void before_search(const char *file)
 	size_t len = strlen(file);
 	int kept = errno;
 
-	collector_before_exec();
 	if (strchr(file, '/') || !at || len > NAME_MAX) {
-		report_if_there(file);
-		errno = kept;
+		before(file);
 		return;
 	}
 	for (;; at++) {
@@ -99,6 +98,7 @@ static void before_search(const char *file)
 		if (!*at)
 			break;
 	}
+	scan_threads_leave();
 	errno = kept;
 }
 
@@ -128,15 +128,15 @@ static int our_execvpe(const char *file, char *const argv[], char *const env[])
 
 static int our_fexecve(int fd, char *const argv[], char *const env[])
 {
-	collector_before_exec();
 	exits_before_exec();
+	scan_threads_leave();
 	return after(REAL(fexecve)(fd, argv, env));
 }
 
 static int our_execveat(int fd, const char *path, char *const argv[], char *const env[], int flags)
 {
-	collector_before_exec();
 	exits_before_exec();
+	scan_threads_leave();
 	return after(REAL(execveat)(fd, path, argv, env, flags));
 }
 

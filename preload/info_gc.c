@@ -71,6 +71,7 @@ static void put_sums(int fd)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		put(fd, rows[i].name, tally_get(rows[i].what), rows[i].meaning);
 	put(fd, "faults", dirty_counts().nfaults, "of writes while they are seen, as far as known");
+	put(fd, "calls", dirty_counts().ncalls, "of the kernel, looked at for what it writes");
 }
 
 static void put_bucket(int fd, uint64_t end_ns, uint64_t n)

@@ -23,6 +23,7 @@
 #include "scan/loaded.h"
 #include "scan/maps.h"
 #include "scan/modules.h"
+#include "scan/reclaimed.h"
 #include "scan/regs.h"
 #include "scan/roots.h"
 #include "scan/sample.h"
@@ -260,6 +261,7 @@ void leaks_start(void)
 	leaks_keep_memory();
 	thread_names_start();
 	hooks.freed_reported = hidden_freed;
+	hooks.tell_stack = reclaimed_tell_stack;
 	if (knobs.stacks == KNOB_OFF)
 		return;
 	if (knobs.stacks != KNOB_STACKS_ALL)

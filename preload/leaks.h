@@ -1,4 +1,5 @@
-/* leaks.h: blocks with records: what the malloc family does in mode leaks.
+/* leaks.h: blocks with records: what the malloc family does in mode leaks, and in mode gc with
+ * SPANGC_STACKS.
  *
  * Each makes a block as its namesake in core does and writes its record. `function` is the exported
  * function that was called, `caller` where from. To be called last, by a jump: then no frames of ours
@@ -12,13 +13,14 @@
 #include "core/heap.h"
 #include "core/marks.h"
 
-/* Do blocks have records? False before the first allocation. ctx: any, signal */
+/* Do blocks have records? In mode gc, too, if stacks are kept. False before the first allocation.
+ * ctx: any, signal */
 static inline bool leaks_are_on(void)
 {
 	return heap_has_records();
 }
 
-/* Is this mode leaks? In mode gc, too, blocks may have records. ctx: any, signal */
+/* Is this mode leaks? ctx: any, signal */
 static inline bool leaks_are_looked_for(void)
 {
 	return leaks_are_on() && !marks_are_on();
@@ -41,7 +43,8 @@ extern _Thread_local unsigned leaks_ignored;
 /* Was the allocated block p, which is `b`, asked for with nbytes, as far as is known? ctx: any */
 bool leaks_asked_for(const void *p, const struct block *b, size_t nbytes);
 
-/* Once in mode leaks: with the heap; and when the loader can load an unwinder. ctx: init */
+/* Once, where blocks have records: with the heap. In mode leaks, when the loader can load an unwinder.
+ * ctx: init */
 void leaks_start(void);
 void leaks_start_looking(void);
 

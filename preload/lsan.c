@@ -1,13 +1,17 @@
 /* lsan.c: what a program may say to the leak finder: spangc.h's names and LeakSanitizer's.
  *
- * In mode malloc all of them do nothing. Where the library stands down for a sanitizer that brings
+ * In mode malloc all of them do nothing; in mode gc those that say what is in use do. Where the library stands down for a sanitizer that brings
  * LeakSanitizer's names itself, they go there.
  */
 #include "preload/leaks.h"
 #include "preload/preload.h"
 
+#include "core/block.h"
 #include "core/knobs.h"
+#include "core/marks.h"
+#include "core/meta.h"
 #include "core/record.h"
+#include "core/sigmask.h"
 #include "scan/roots.h"
 
 #include <sys/syscall.h>
@@ -41,10 +45,27 @@ EXPORT size_t spangc_leak_report(void)
 	return leaks_are_looked_for() ? reports_write_now("demand") : 0;
 }
 
+/* A collector sees a word that points to it, for ever. */
+static void pin(const void *p)
+{
+	struct sigmask saved;
+	const void **word;
+
+	sigmask_block(&saved);
+	word = meta_alloc(sizeof *word, sizeof *word);
+	sigmask_restore(&saved);
+	if (!word)
+		return;
+	*word = p;
+	roots_add(word, sizeof *word);
+}
+
 EXPORT void spangc_ignore(const void *p)
 {
 	struct block b;
 
+	if (p && marks_are_on() && block_find(p, &b))
+		pin(p);
 	if (!leaks_are_on() || !p || !block_find(p, &b))
 		return;
 

@@ -123,7 +123,7 @@ static COLD void *calloc_large(size_t nbytes, const void *caller)
 	return p ? p : no_memory();
 }
 
-EXPORT void *calloc(size_t n, size_t size)
+EXPORT_HOT void *calloc(size_t n, size_t size)
 {
 	size_t nbytes;
 

@@ -89,14 +89,15 @@ SPANGC_API void *spangc_malloc_noscan(size_t nbytes);
  * reclaimed. How many bytes the cycle found; 0 in other modes, and where nothing can be collected. */
 SPANGC_API size_t spangc_collect(void);
 
-/* The next two do something in mode leaks (SPANGC_MODE=leaks) only, the last two in mode gc as well. */
+/* The first of the next does something in mode leaks (SPANGC_MODE=leaks) only, the others in mode gc as
+ * well. */
 
 /* Looks for leaks now and writes a report as at exit. Returns the bytes leaked: 0 if there are none
  * (blocks of 0 bytes count as 1 if there is nothing else). */
 SPANGC_API size_t spangc_leak_report(void);
 
 /* The block at p, and what it leads to, is no leak; it is counted in no report. p is what malloc
- * returned. realloc forgets. */
+ * returned. realloc forgets. In mode gc it is never reclaimed, nor what it leads to. */
 SPANGC_API void spangc_ignore(const void *p);
 
 /* [p, p + nbytes) may hold pointers to blocks, wherever it is; the same range no longer. Static

@@ -87,6 +87,7 @@ static struct {
 	struct cycle_last now;
 	bool has_marks;                         /* the last cycle's, and what was written since is dirty */
 	bool is_lost;                           /* what was written, in this cycle */
+	bool has_said;                          /* that io_uring is in use */
 	uint64_t npages;                        /* dirty ones, in this round */
 
 	/* Any thread, atomic. */
@@ -100,6 +101,8 @@ static struct {
 	struct cycle_last last[2];
 	_Atomic uint64_t nlast;
 } cycle = { .lock = LOCK_INIT(LOCK_GC) };
+
+const char cycle_has_uring[] = "io_uring is in use";
 
 static const unsigned aligns[] = {
 	[KNOB_SCAN_ALIGN_8] = 8, [KNOB_SCAN_ALIGN_4] = 4, [KNOB_SCAN_ALIGN_1] = 1,
@@ -249,6 +252,8 @@ static const char *finish_marking(const struct dirty *d, bool rearm)
 	roots_visit_threads(see_thread, NULL);
 	if (!roots_visit_rest(false, see_root, NULL))
 		return "/proc/self/maps can't be read";
+	if (roots_has_uring())
+		return cycle_has_uring;
 	if (d && !read_dirty(d, rearm))
 		return "writes were not seen";
 	cycle.now.final_pages = d ? cycle.npages : 0;
@@ -495,6 +500,8 @@ static const char *collect_copied(void)
 
 	const char *why = cycle_snapshot_mark(&s, aligns[knobs.scan_align]);
 
+	if (why == cycle_has_uring)
+		return why;
 	if (why) {
 		if (s.is_refused)
 			dirty_failed(&dirty_snapshot);
@@ -576,6 +583,10 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 		sweep();
 	set_black(false);
 	set_phase(CYCLE_OFF);
+	if (why == cycle_has_uring && !cycle.has_said) {
+		cycle.has_said = true;
+		report_line("io_uring is in use: nothing is reclaimed while it is", NULL);
+	}
 	cycle.now.failure = why;
 	cycle.now.ended_ns = os_now_ns();
 	cycle.now.cpu_us += os_thread_cpu_us() - cpu_us;

@@ -64,6 +64,9 @@ struct cycle_last {
 
 struct cycle_last cycle_last(void);
 
+/* Why nothing was reclaimed: what the program handed to the kernel there can't be seen. */
+extern const char cycle_has_uring[];
+
 /* The child has one thread, and no cycle. ctx: fork child */
 void cycle_fork_child(void);
 

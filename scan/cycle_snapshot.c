@@ -20,6 +20,7 @@
  */
 #include "scan/cycle_snapshot.h"
 
+#include "scan/cycle.h"
 #include "core/heap.h"
 #include "core/marks.h"
 #include "core/os.h"
@@ -34,7 +35,7 @@
 #define ROOM_MIN_BYTES MIB(64)                  /* that the heap may grow until it is copied */
 #define WORDS_MAX (MIB(16) / sizeof(uintptr_t)) /* of shared mappings, that may lead to blocks */
 
-enum outcome { OUTCOME_MARKED, OUTCOME_MISSED, OUTCOME_UNREADABLE, OUTCOME_NO_MEMORY };
+enum outcome { OUTCOME_MARKED, OUTCOME_MISSED, OUTCOME_UNREADABLE, OUTCOME_NO_MEMORY, OUTCOME_URING };
 
 /* Shared with the copy. */
 struct shared {
@@ -174,6 +175,8 @@ static uint64_t mark_in_copy(void *arg)
 	roots_visit_threads(see_thread, NULL);
 	if (!roots_visit_rest(false, see_root, &r->root_bytes))
 		return OUTCOME_UNREADABLE;
+	if (roots_has_uring())
+		return OUTCOME_URING;
 	for (size_t i = 0; i < snap.nnoted; i++)
 		mark_word(snap.word[i]);
 	mark_drain();
@@ -205,6 +208,8 @@ static const char *outcome_of(struct cycle_snapshot *s, uint64_t outcome)
 	case OUTCOME_MARKED:
 		take_over(words_of(s->heap_bytes));
 		return NULL;
+	case OUTCOME_URING:
+		return cycle_has_uring;
 	case OUTCOME_MISSED:
 		return "a thread did not stop";
 	case OUTCOME_UNREADABLE:

@@ -122,6 +122,7 @@ struct dirty_counts dirty_counts(void)
 
 		all.npages += one.npages;
 		all.nfaults += one.nfaults;
+		all.ncalls += one.ncalls;
 		all.nfailures += one.nfailures;
 	}
 	return all;

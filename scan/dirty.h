@@ -27,6 +27,7 @@ typedef void dirty_fn(uintptr_t from, uintptr_t to, void *arg);
 struct dirty_counts {
 	uint64_t npages;                        /* os pages shown */
 	uint64_t nfaults;                       /* of the program's, as far as known */
+	uint64_t ncalls;                        /* of the kernel by the program, that were looked at */
 	uint64_t nfailures;
 };
 

@@ -148,6 +148,7 @@ static struct dirty_counts counts(void)
 
 	/* relaxed: a counter. */
 	c.nfaults = atomic_load_explicit(&tracker.nfaults, memory_order_relaxed);
+	c.ncalls = dispatch_ncalls();
 	return c;
 }
 

@@ -44,6 +44,7 @@ enum child { CHILD_OTHER, CHILD_THREAD, CHILD_COPY };
 static struct {
 	_Alignas(CACHE_LINE) _Atomic uint8_t selector;
 	_Atomic int spared;                     /* a thread */
+	_Atomic uint64_t ncalls;                /* reported */
 } dispatch;
 
 NO_TSAN static long set_dispatch(long mode)
@@ -370,9 +371,17 @@ NO_TSAN static void on_call(int signo, siginfo_t *info, void *context)
 
 	struct regs_args c = regs_args(context);
 
+	/* relaxed: a counter. */
+	atomic_fetch_add_explicit(&dispatch.ncalls, 1, memory_order_relaxed);
 	dispatch_open_stack(regs_stack_pointer(context));
 	calls_written(&c, guard_open);
 	make(context, &c);
+}
+
+uint64_t dispatch_ncalls(void)
+{
+	/* relaxed: a counter. */
+	return atomic_load_explicit(&dispatch.ncalls, memory_order_relaxed);
 }
 
 /* --- windows --- */

@@ -32,6 +32,9 @@ void dispatch_spare_thread(void);
 /* Opens the stack around `sp` if it is in the heap: for the kernel's next frame as well. ctx: signal */
 void dispatch_open_stack(uintptr_t sp);
 
+/* Calls reported so far. ctx: any */
+uint64_t dispatch_ncalls(void);
+
 /* ctx: fork child */
 void dispatch_fork_child(void);
 

@@ -8,6 +8,7 @@
  */
 #include "scan/kernel.h"
 
+#include "core/marks.h"
 #include "core/report.h"
 #include "scan/maps.h"
 #include "scan/peek.h"
@@ -246,7 +247,7 @@ void kernel_keep_rest(void)
 
 void kernel_tell(void)
 {
-	if (!kernel.has_uring || kernel.is_uring_said)
+	if (!kernel.has_uring || kernel.is_uring_said || marks_are_on())        /* cycle.c tells */
 		return;
 	kernel.is_uring_said = true;
 	report_line("io_uring is in use: what only its queues point to is taken for a leak", NULL);

@@ -14,6 +14,7 @@
 #define LIMIT_HEADROOM_MIN MIB(1)               /* ... or this */
 #define WAY_MIN 64                              /* one part of so many of live, at least, to the goal */
 #define WAY_MIN_BYTES KIB(256)
+#define BORN_TIMES 2.0                          /* what was found alive, and what was taken meanwhile */
 #define MINOR_ROOM 0.5                          /* of the room, which minor cycles may fill up */
 #define MINOR_COST_S 0.004                      /* a full cycle for less is not to be bettered */
 #define GROWING_SHARE 0.25                      /* less than that of what was taken is reclaimed */
@@ -25,6 +26,7 @@
 #define ASSIST_SHARE 4                          /* times its own share, a thread assists at most */
 #define ASSIST_MIN_BYTES KIB(64)
 #define ASSIST_MAX_BYTES MIB(1)                 /* 2 ms: nobody can be stopped meanwhile */
+#define PATIENCE 2                              /* the line ends by that part of the way behind the goal */
 #define ASSIST_MEAN_BYTES KIB(256)              /* when marking is as far behind as it should be */
 #define EVERY_MIN_BYTES KIB(16)
 #define EVERY_MAX_BYTES MIB(1)
@@ -90,9 +92,9 @@ static void learn_rate(struct pacer *p, const struct pacer_cycle *c)
 
 static void learn_full(struct pacer *p, const struct pacer_cycle *c, double yield)
 {
-	p->base_bytes = (p->base_bytes + c->live_bytes) / 2;
-	if (p->base_bytes < c->live_bytes)
-		p->base_bytes = c->live_bytes;
+	double live = at_most((double)c->live_bytes, (double)c->marked_bytes * BORN_TIMES);
+
+	p->base_bytes = to_bytes(at_least(live, ((double)p->base_bytes + live) / 2));
 	p->full_work_bytes = c->work_bytes + c->assist_bytes;
 	p->full_yield = smoothed(p->full_yield, yield);
 	p->full_cost_s = smoothed(p->full_cost_s, cost_s(p, c));
@@ -221,6 +223,7 @@ struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool i
 		.trigger_bytes = to_bytes(to) == UINT64_MAX ? UINT64_MAX : to_bytes(trigger),
 		.work_bytes = work,
 		.assist_ratio = (double)work / at_least(to - trigger, 1),
+		.is_limited = goal_by_limit(p, other_bytes) < goal_by_percent(p),
 		.has_assists = !has_excess,
 		.wait_s = has_excess ? p->wait_s : 0,
 		.next_is_minor = is_minor,
@@ -258,17 +261,19 @@ uint64_t pacer_due(uint64_t total, uint64_t done, uint64_t from, uint64_t to, ui
 uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint64_t now_bytes,
                       uint64_t done_bytes, uint64_t taken_bytes)
 {
-	uint64_t total = plan->work_bytes, due, share;
+	uint64_t total = plan->work_bytes, goal_bytes = plan->goal_bytes, due, share;
+	uint64_t way = goal_bytes > start_bytes ? goal_bytes - start_bytes : 0;
+	uint64_t to = plan->is_limited ? goal_bytes : goal_bytes + way / PATIENCE;
 
-	if (!plan->has_assists)
+	if (!plan->has_assists || goal_bytes == UINT64_MAX)
 		return 0;
 	share = to_bytes(at_most(at_least((double)taken_bytes * plan->assist_ratio * ASSIST_SHARE,
 	                                  ASSIST_MIN_BYTES), ASSIST_MAX_BYTES));
-	if (now_bytes >= plan->goal_bytes)
+	if (now_bytes >= to)
 		return share;                   /* whatever is left, it should be over */
 	if (done_bytes >= total)                /* there is more than thought: at most all */
 		total = start_bytes;
-	due = pacer_due(total, done_bytes, start_bytes, plan->goal_bytes, now_bytes);
+	due = pacer_due(total, done_bytes, start_bytes, to, now_bytes);
 	return due < share ? due : share;
 }
 

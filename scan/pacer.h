@@ -8,13 +8,17 @@
  *   goal     live + (live + roots) * percent / 100, at least 4 MiB * percent / 100; lower near the
  *            memory limit. A cycle is to be done when the heap in use is there.
  *            Where less lives than after the cycle before, half of the difference still counts.
+ *            What was taken during marking counts as alive, but no more than as much as was
+ *            found alive: or the longer marking takes, the higher the goal, the longer it takes.
  *            A cycle has a price however small the heap is (two stops, all roots). Where that would
  *            be more than a tenth of the time, the least goal grows to up to 8 times as much.
  *   trigger  the goal less the runway: what the program takes while the workers alone read what
  *            they will have to read, by the largest of the last four cycles' ratios of
  *            bytes taken to bytes read.
- *   assist   marking and sweeping keep up with a line from trigger to goal (to the next trigger);
- *            a thread that allocates does what is missing, as far as its own share goes.
+ *   assist   marking keeps up with a line from the trigger to half of the way behind the goal (the
+ *            workers alone are to meet the goal; whoever helps is not doing his own work) or, near
+ *            the limit, to the goal; sweeping with one to half of the way to the next trigger. A
+ *            thread that allocates does what is missing, as far as its own share goes.
  *   limit    collection takes at most half of the processors' time, whatever the goal: beyond that
  *            no thread assists, and the next cycle waits.
  *
@@ -65,6 +69,7 @@ struct pacer_cycle {
 	uint64_t start_bytes;                   /* heap in use when it began ... */
 	uint64_t end_bytes;                     /* ... at its final stop ... */
 	uint64_t live_bytes;                    /* ... and that, less what its sweep reclaimed */
+	uint64_t marked_bytes;                  /* found alive, without what was born meanwhile */
 	uint64_t reclaimed_bytes;
 	uint64_t root_bytes;                    /* read as roots, at its end */
 	uint64_t work_bytes;                    /* of blocks, read by its own threads */
@@ -86,6 +91,7 @@ struct pacer_plan {
 	double   wait_s;                        /* no cycle starts before this has passed */
 	bool     next_is_minor;                 /* if the heap calls for it; ... */
 	bool     may_be_minor;                  /* ... if it comes by the clock */
+	bool     is_limited;                    /* the goal is what the memory limit makes it */
 	bool     has_assists;                   /* false: collection has had its half */
 };
 

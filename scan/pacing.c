@@ -17,6 +17,7 @@
 #include "core/meta.h"
 #include "core/os.h"
 #include "core/sweep.h"
+#include "scan/dirty.h"
 #include "scan/mark.h"
 #include "scan/pacer.h"
 #include "scan/pauses.h"
@@ -35,6 +36,7 @@
 #define SWEEP_MAX_BYTES MIB(4)                  /* at once, by a thread that allocates: 0.1 ms or so */
 #define NS_PER_S 1e9
 #define FAULT_S 1e-6                            /* a write to a page that is armed */
+#define CALL_S 1.2e-6                           /* a system call that is looked at meanwhile */
 #define NS_PER_BYTE 2                           /* of marking */
 #define NAP_MAX_NS UINT64_C(20000000)
 #define LATE_PART 4                             /* the heap is late by that part of its goal, ... */
@@ -53,6 +55,7 @@ static struct {
 	uint64_t ended_ns, full_ended_ns;       /* the last cycle; the last full one */
 	uint64_t ended_cpu_us;                  /* the process had taken, then */
 	_Atomic uint64_t nap_ns;                /* since then */
+	struct dirty_counts seen;               /* until then */
 	unsigned nprocs;
 } pacing;
 
@@ -76,6 +79,7 @@ void pacing_start(void)
 	            workers_wanted(WORKERS_BESIDE));
 	pacing.start_ns = pacing.ended_ns = pacing.full_ended_ns = os_now_ns();
 	pacing.ended_cpu_us = os_process_cpu_us();
+	pacing.seen = dirty_counts();
 	plan_next();
 }
 
@@ -129,6 +133,15 @@ static double idle_s(double elapsed_s)
 	return naps_s < left_s ? naps_s : left_s > 0 ? left_s : 0;
 }
 
+/* What it cost the program since the last cycle that its writes were to be seen. */
+static double fault_s(void)
+{
+	struct dirty_counts now = dirty_counts(), before = pacing.seen;
+
+	pacing.seen = now;
+	return (double)(now.nfaults - before.nfaults) * FAULT_S + (double)(now.ncalls - before.ncalls) * CALL_S;
+}
+
 static void learn(const struct cycle_last *last, uint64_t elapsed_ns)
 {
 	uint64_t stopped_ns = last->arm_stop_ns + last->first_stop_ns + last->final_stop_ns;
@@ -141,6 +154,7 @@ static void learn(const struct cycle_last *last, uint64_t elapsed_ns)
 		.end_bytes = last->heap_marked,
 		.live_bytes = last->heap_marked > last->reclaimed_bytes
 		              ? last->heap_marked - last->reclaimed_bytes : 0,
+		.marked_bytes = last->live_bytes,
 		.reclaimed_bytes = last->reclaimed_bytes,
 		.root_bytes = last->root_bytes,
 		.work_bytes = last->read_bytes > last->root_bytes && read > helped ? read - helped : 0,
@@ -149,7 +163,7 @@ static void learn(const struct cycle_last *last, uint64_t elapsed_ns)
 		.stopped_s = (double)stopped_ns / NS_PER_S,
 		.cpu_s = (double)last->cpu_us / 1e6,
 		.assist_s = (double)last->assist_ns / NS_PER_S,
-		.fault_s = (double)last->dirty_pages * FAULT_S,
+		.fault_s = fault_s(),
 		.elapsed_s = (double)elapsed_ns / NS_PER_S,
 		.idle_s = idle_s((double)elapsed_ns / NS_PER_S),
 	});

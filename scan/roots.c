@@ -271,6 +271,14 @@ bool roots_heap_is_protected(void)
 	return heap_is_protected;
 }
 
+/* As of the last visit. */
+static bool has_uring;
+
+bool roots_has_uring(void)
+{
+	return has_uring;
+}
+
 static bool see_mapping(const struct mapping *m, void *arg)
 {
 	struct visit *v = arg;
@@ -284,6 +292,7 @@ static bool see_mapping(const struct mapping *m, void *arg)
 	if (v->has_held && is_relocated(&v->held, m))
 		show_mapping(v, &v->held);
 	v->has_held = false;
+	has_uring |= begins_with(m->name, "anon_inode:[io_uring]");
 	if (is_ours(m->name) || is_device(m))
 		return true;
 	if (may_hold(m)) {
@@ -303,6 +312,7 @@ void roots_visit_threads(scan_range_fn *fn, void *arg)
 
 static bool visit_mappings(struct visit *v)
 {
+	has_uring = false;
 	present_begin();
 
 	bool is_read = maps_visit(see_mapping, v);

@@ -43,6 +43,9 @@ bool roots_visit(scan_range_fn *fn, void *arg);
 /* Is some of the heap protected against reading, as the list of mappings said last? ctx: any */
 bool roots_heap_is_protected(void);
 
+/* Were queues of io_uring there in the last visit, which may hold what can't be seen? ctx: any */
+bool roots_has_uring(void);
+
 /* The child has one thread. ctx: fork child */
 void roots_fork_child(void);
 

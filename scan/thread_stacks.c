@@ -168,6 +168,7 @@ bool scan_threads_start(void)
 	if (!know_main() || !world_install())
 		return false;
 	cuts_start();
+	world.home = getpid();
 	/* relaxed: there is one thread. */
 	atomic_store_explicit(&world.is_on, true, memory_order_relaxed);
 	return true;
@@ -362,6 +363,7 @@ void scan_threads_fork_child(void)
 
 	lock_reset_after_fork(&world.lock);
 	world.nleaving = 0;
+	world.home = getpid();
 	atomic_store_explicit(&world.generation, generation + (generation & 1), memory_order_relaxed);
 	for (struct scan_thread *t = first_record(); t; t = t->next) {
 		uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);

@@ -433,12 +433,19 @@ __attribute__((noinline)) bool scan_stop(void)
 	return false;
 }
 
+static bool is_home(void)
+{
+	return scan_threads_is_on() && world.home == getpid();
+}
+
 /* Every stop so far is over; what it sent to this thread, if that was too late to answer, is taken. */
 void scan_threads_leave(void)
 {
 	const uint64_t signal = UINT64_C(1) << (scan_threads_signal() - 1);
 	const struct timespec at_once = { 0 };
 
+	if (!is_home())
+		return;
 	take_world();
 	world.nleaving++;
 	regs_syscall(SYS_rt_sigtimedwait, (long)&signal, 0, (long)&at_once, sizeof signal);
@@ -447,6 +454,8 @@ void scan_threads_leave(void)
 
 void scan_threads_stay(void)
 {
+	if (!is_home())
+		return;
 	take_world();
 	world.nleaving--;
 	leave_world();

@@ -49,7 +49,8 @@ bool scan_stop(void);
 void scan_resume(void);
 
 /* Until scan_threads_stay() nothing is stopped: scan_stop() says false. For exec: the signal that stops a
- * thread would end the program that it becomes. By several threads at once. ctx: any, no lock held */
+ * thread would end the program that it becomes. By several threads at once. Nothing in a child of
+ * vfork(), whose parent is no concern of the program's. ctx: any, no lock held */
 void scan_threads_leave(void);
 void scan_threads_stay(void);
 

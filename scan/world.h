@@ -43,6 +43,7 @@ extern struct world {
 	uint64_t began_ns;
 	struct scan_stop_info info;
 	int self, pid;
+	int home;                               /* the process that these records are of */
 	unsigned nleaving;                      /* threads between scan_threads_leave() and .._stay() */
 	uintptr_t self_frame, self_registers[REGS_NSAVED];
 	int shown;                              /* whose ranges scan_threads_visit() shows */

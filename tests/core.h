@@ -57,7 +57,8 @@ static inline void core_start_min8(void)
 /* A block as preload's malloc makes it; cache_free() frees any. */
 static inline void *core_malloc(size_t nbytes)
 {
-	return nbytes <= SIZECLASS_MAX ? cache_alloc(nbytes) : large_alloc(nbytes, 1);
+	return nbytes <= SIZECLASS_MAX ? cache_alloc(nbytes)
+	                               : large_alloc(nbytes + heap.tail_bytes, 1);
 }
 
 /* Pages from the heap, which may grow for them. */

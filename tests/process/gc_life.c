@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 
 #include "preload/spangc.h"
@@ -264,6 +265,43 @@ static void cant_be_stopped(void)
 	await_child(child);
 }
 
+/* What its queues hold can't be seen. */
+static void uses_uring(void)
+{
+	char parameters[120] = { 0 };
+	int fd = (int)syscall(SYS_io_uring_setup, 4, parameters);
+	void *ring;
+
+	if (fd < 0)
+		return;
+	ring = mmap(NULL, KIB(4), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(ring != MAP_FAILED);
+	CHECK(collect() == 0);
+	CHECK(munmap(ring, KIB(4)) == 0 && close(fd) == 0);
+	collects();
+}
+
+/* As if a pointer to it were somewhere, and a pointer in it led somewhere. */
+static __attribute__((noinline)) uintptr_t ignore(void)
+{
+	uintptr_t *p = malloc(100);
+
+	p[0] = (uintptr_t)memset(malloc(200), 1, 200);
+	spangc_ignore(p);
+	return ~(uintptr_t)p;
+}
+
+static void ignored(void)
+{
+	uintptr_t hidden_one = ignore();
+
+	collects();
+	collects();
+	CHECK(((char **)~hidden_one)[0][199] == 1);
+	free(((char **)~hidden_one)[0]);        /* not reclaimed */
+	free((void *)~hidden_one);
+}
+
 static void hide_proc(void)
 {
 	if ((unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS))
@@ -322,6 +360,8 @@ int main(int argc, char **argv)
 	from_a_handler();
 	first_thread_ends();
 	cant_be_stopped();
+	uses_uring();
+	ignored();
 	without_proc();
 	return 0;
 }

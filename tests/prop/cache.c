@@ -3,11 +3,14 @@
  * The model is a list of what is alive: where, how long, and a tag from which every byte follows.
  * New blocks must overlap none of it; contents are checked whenever a block is touched. Stretches
  * of a history run in threads that end, or as in a signal handler that interrupted malloc; memory
- * is given back in between. At the end nothing is left. SEED=n repeats a history.
+ * is given back in between. At the end nothing is left. In mode gc blocks are lost, too, and a cycle
+ * that marks what is alive takes them. SEED=n repeats a history.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
+#include "core/sweep.h"
+#include "core/verify.h"
 #include "tests/check.h"
 #include "tests/core.h"
 
@@ -16,6 +19,7 @@
 #define STEPS 250                               /* of a stretch */
 
 struct setting {
+	enum knob_mode      mode;
 	enum knob_min_align min_align;
 	enum knob_madvise   madvise;
 };
@@ -76,6 +80,8 @@ static size_t random_bytes(void)
 
 static char *aligned(size_t nbytes, size_t align)
 {
+	nbytes += heap.tail_bytes;
+
 	class_idx c = nbytes <= SIZECLASS_MAX
 	              ? sizeclass_aligned(heap.classes, nbytes, align) : SIZECLASS_NONE;
 
@@ -94,12 +100,12 @@ static void allocate(void)
 		break;
 	case 1:
 		nbytes += SIZECLASS_MAX;
-		p = large_calloc(nbytes);
+		p = large_calloc(nbytes + heap.tail_bytes);
 		cr_assert(all_zero(p, nbytes));
 		break;
 	case 2:
-		p = nbytes > SIZECLASS_MAX ? large_alloc(nbytes, 1) : cache_alloc_class(
-			sizeclass_noscan(sizeclass_of_in(heap.classes, nbytes)));
+		p = nbytes >= SIZECLASS_MAX ? core_malloc(nbytes) : cache_alloc_class(
+			sizeclass_noscan(sizeclass_of_in(heap.classes, nbytes + heap.tail_bytes)));
 		break;
 	default:
 		p = core_malloc(nbytes);
@@ -110,7 +116,8 @@ static void allocate(void)
 static void drop(unsigned i)
 {
 	check_contents(&live[i]);
-	cache_free(live[i].p);
+	if (!marks_are_on() || below(3))
+		cache_free(live[i].p);
 	live[i] = live[--nlive];
 }
 
@@ -125,7 +132,7 @@ static void resize(struct live *l)
 		return;
 	check_contents(l);
 
-	char *p = large_resize(l->p, nbytes);
+	char *p = large_resize(l->p, nbytes + heap.tail_bytes);
 
 	cr_assert_not_null(p);
 	cr_assert(pattern_holds(p, nbytes < l->nbytes ? nbytes : l->nbytes, l->tag));
@@ -163,8 +170,7 @@ static void *life(void *arg)
 
 static void interrupted(void)
 {
-	struct magazines **hand = knobs.min_align == KNOB_MIN_ALIGN_8 ? &cache_tls.cold_mags
-	                                                              : &cache_tls.mags;
+	struct magazines **hand = heap_has_hot_path() ? &cache_tls.mags : &cache_tls.cold_mags;
 	struct magazines *m = cache_enter(hand);
 
 	stretch(NULL);
@@ -172,8 +178,27 @@ static void interrupted(void)
 		cache_leave(hand, m);
 }
 
+/* The history goes on while it sweeps. */
+static void collect(bool goes_on)
+{
+	marks_clear(atomic_load_explicit(&heap.nbytes, memory_order_relaxed));
+	for (unsigned i = 0; i < nlive; i++)
+		marks_set((uintptr_t)live[i].p);
+	atomic_store_explicit(&marks.is_black, true, memory_order_relaxed);
+	sweep_begin(atomic_load_explicit(&heap.nbytes, memory_order_relaxed));
+	while (sweep_some(SWEEP_UNIT_BYTES)) {
+		if (goes_on && below(200) == 0)
+			stretch(NULL);
+	}
+	atomic_store_explicit(&marks.is_black, false, memory_order_relaxed);
+	sweep_finish();
+	verify_all();
+}
+
 static void one(void)
 {
+	if (marks_are_on() && below(10) == 0)
+		collect(true);
 	switch (below(8)) {
 	case 0: case 1:
 		core_in_thread(life, NULL);
@@ -194,10 +219,11 @@ static void one(void)
 static struct setting *settings(size_t *n)
 {
 	static struct setting all[] = {
-		{ KNOB_MIN_ALIGN_16, KNOB_MADVISE_DONTNEED },
-		{ KNOB_MIN_ALIGN_16, KNOB_MADVISE_FREE },
-		{ KNOB_MIN_ALIGN_16, KNOB_MADVISE_NONE },
-		{ KNOB_MIN_ALIGN_8, KNOB_MADVISE_DONTNEED },
+		{ KNOB_MODE_MALLOC, KNOB_MIN_ALIGN_16, KNOB_MADVISE_DONTNEED },
+		{ KNOB_MODE_MALLOC, KNOB_MIN_ALIGN_16, KNOB_MADVISE_FREE },
+		{ KNOB_MODE_MALLOC, KNOB_MIN_ALIGN_16, KNOB_MADVISE_NONE },
+		{ KNOB_MODE_MALLOC, KNOB_MIN_ALIGN_8, KNOB_MADVISE_DONTNEED },
+		{ KNOB_MODE_GC, KNOB_MIN_ALIGN_8, KNOB_MADVISE_DONTNEED },
 	};
 
 	*n = COUNT(all);
@@ -215,6 +241,8 @@ ParameterizedTestParameters(cache, any_history_keeps_blocks_apart_and_loses_noth
 ParameterizedTest(struct setting *s, cache, any_history_keeps_blocks_apart_and_loses_nothing)
 {
 	rng = seed_from_env();
+	knobs.mode = s->mode;
+	knobs.stacks = KNOB_OFF;
 	knobs.min_align = s->min_align;
 	knobs.madvise = s->madvise;
 	core_start();
@@ -222,5 +250,7 @@ ParameterizedTest(struct setting *s, cache, any_history_keeps_blocks_apart_and_l
 		one();
 	while (nlive)
 		drop(nlive - 1);
+	if (marks_are_on())
+		collect(false);
 	cr_assert(core_returns_all_pages());
 }

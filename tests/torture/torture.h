@@ -5,7 +5,8 @@
  * for one collection after the other, and the heap may grow by a tenth only (SPANGC_GC_PERCENT=10),
  * so that collections never end. A program ends well if no object is lost, and no call fails.
  *
- * They run in the other modes, too, and without the library: then nothing is collected.
+ * They run in the other modes, too, and without the library: then nothing is collected; in mode leaks
+ * there is a report instead.
  */
 #ifndef TESTS_TORTURE_H
 #define TESTS_TORTURE_H
@@ -17,6 +18,7 @@
 #include <sched.h>
 
 extern size_t spangc_collect(void) __attribute__((weak));
+extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 
 static struct {
 	uint64_t seed;
@@ -27,11 +29,16 @@ static struct {
 	_Atomic uint64_t nlooks;                /* what a program counts */
 } torture;
 
-static inline bool torture_collects(void)
+static inline bool torture_mode_is(const char *name)
 {
 	const char *mode = getenv("SPANGC_MODE");
 
-	return mode && strcmp(mode, "gc") == 0 && spangc_collect;
+	return mode && strcmp(mode, name) == 0;
+}
+
+static inline bool torture_collects(void)
+{
+	return torture_mode_is("gc") && spangc_collect;
 }
 
 static inline bool torture_ignores_free(void)
@@ -41,8 +48,11 @@ static inline bool torture_ignores_free(void)
 	return how && strcmp(how, "ignore") == 0;
 }
 
+/* In mode leaks the world is stopped for a report. */
 static inline void collect(void)
 {
+	if (torture_mode_is("leaks") && __lsan_do_recoverable_leak_check)
+		__lsan_do_recoverable_leak_check();
 	if (!torture_collects())
 		return;
 	spangc_collect();

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/io_uring.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -168,5 +170,58 @@ RUNS(stdio_with_its_buffer_in_the_heap)
 	check(n > 10 && !ferror(f) && is_dirty(buffer));
 	rewind(f);
 	check(getline(&grown, &size, f) > 20 && strchr(grown, '-'));
+	close_window();
+}
+
+/* The kernel writes for a ring when no call says so: nothing is closed while there is one. */
+RUNS(a_ring_of_io_uring_opens_everything)
+{
+	struct io_uring_params *params = (void *)fresh();
+	char *untouched = fresh();
+	long fd;
+	void *ring;
+
+	memset(params, 0, sizeof *params);
+	open_window();
+	fd = syscall(SYS_io_uring_setup, 4, params);
+	check(is_dirty(untouched));
+	close_window();
+	if (fd < 0)
+		return;                         /* not here */
+	ring = mmap(NULL, params->sq_off.array + 4 * sizeof(uint32_t), PROT_READ | PROT_WRITE, MAP_SHARED,
+	            (int)fd, IORING_OFF_SQ_RING);
+	check(ring != MAP_FAILED && scan_stop());
+	check(!dirty_mprotect.arm(heap.base, heap_end()));
+	scan_resume();
+	untouched[0] = 1;
+	check(close((int)fd) == 0 && munmap(ring, 4096) == 0);
+	open_window();
+	close_window();
+}
+
+/* A lock that tells when its holder is gone: what the kernel then writes lies in a block. */
+static void *hold(void *lock)
+{
+	check(pthread_mutex_lock(lock) == 0);
+	return lock;
+}
+
+RUNS(a_robust_lock_in_the_heap)
+{
+	pthread_mutexattr_t attr;
+	pthread_mutex_t *lock = (void *)fresh();
+	pthread_t t;
+
+	check(pthread_mutexattr_init(&attr) == 0);
+	check(pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0);
+	check(pthread_mutex_init(lock, &attr) == 0);
+	t = scan_create(hold, lock);
+	usleep(20000);
+	check(pthread_join(t, NULL) == 0);
+	check(pthread_mutex_lock(lock) == EOWNERDEAD && pthread_mutex_consistent(lock) == 0);
+	check(pthread_mutex_unlock(lock) == 0);
+	open_window();
+	check(pthread_create(&t, NULL, hold, lock) == 0 && pthread_join(t, NULL) == 0);
+	check(pthread_mutex_lock(lock) == EOWNERDEAD);
 	close_window();
 }

@@ -64,7 +64,7 @@ static inline void check_warning(void)
 	text[n] = '\0';
 	CHECK(write(2, text, (size_t)n) == n);
 	CHECK(strchr(text, '\n') == text + n - 1);
-	snprintf(address, sizeof address, " of 0x%lx ", (unsigned long)(uintptr_t)victim.address);
+	snprintf(address, sizeof address, " 0x%lx in ", (unsigned long)(uintptr_t)victim.address);
 	CHECKF(strstr(text, address), "not%s", address);
 }
 
