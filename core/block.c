@@ -6,6 +6,7 @@
 #include "core/block.h"
 
 #include "core/heap.h"
+#include "core/hooks.h"
 #include "core/large.h"
 #include "core/record.h"
 #include "core/sweep.h"
@@ -111,6 +112,7 @@ static enum misuse describe_ours(uintptr_t p, struct misuse_detail *d)
 
 	if (start == p && block_is_reclaimed((void *)p)) {
 		d->stack = stack_of(s, p);
+		d->tell_stack = hooks.tell_stack;
 		return MISUSE_RECLAIMED;
 	}
 	if (start == p)

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/report.h"
 #include "core/sigmask.h"
@@ -194,8 +193,8 @@ void report_misuse(enum misuse what, const void *p, const char *call,
 		text_str(&t, ": the collector found no pointer to it");
 	text_newline(&t);
 	text_flush(&t, STDERR_FILENO);
-	if (d && d->stack && hooks.tell_stack)
-		hooks.tell_stack(d->stack);
+	if (d && d->stack && d->tell_stack)
+		d->tell_stack(d->stack);
 	if (is_fatal)
 		abort();
 }

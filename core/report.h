@@ -38,7 +38,8 @@ struct misuse_detail {
 	const void *block;                      /* the block that the address points into */
 	size_t      block_bytes;                /* of that block, or of the block of wrong size */
 	size_t      given_bytes;                /* of a size mismatch: what the program said */
-	uint32_t    stack;                      /* of a reclaimed block: who asked for it */
+	uint32_t    stack;                      /* of a reclaimed block: who asked for it, */
+	void      (*tell_stack)(uint32_t stack);        /* to be told after the line */
 };
 
 /* One line on stderr, then abort(), unless SPANGC_MISUSE=warn: then it returns, and the caller
