@@ -115,6 +115,15 @@ static void *mutate(void *arg)
 	return NULL;
 }
 
+/* In the pieces claimed last? */
+static bool is_being_swept(const void *p)
+{
+	size_t unit = ((uintptr_t)p - heap.base) / SWEEP_UNIT_BYTES;
+
+	return unit < sweep_claimed_bytes() / SWEEP_UNIT_BYTES
+	       && unit + 3 > sweep_claimed_bytes() / SWEEP_UNIT_BYTES;
+}
+
 /* What the hider frees comes back at once, at the same address. */
 static void *hide_and_free(void *arg)
 {
@@ -125,7 +134,7 @@ static void *hide_and_free(void *arg)
 	(void)arg;
 	while (!is_set(&is_over)) {
 		park();
-		if (!sweep_is_wanted()) {
+		if (!is_set(&marks.is_sweeping)) {
 			for (; n < NHIDDEN; n++)
 				hidden[n] = make(HIDDEN_BYTES);
 			continue;
@@ -136,6 +145,8 @@ static void *hide_and_free(void *arg)
 		unsigned i = (unsigned)(next_random(&random) >> 16) % n;
 		int *p = hidden[i];
 
+		if (!is_being_swept(p))
+			continue;
 		hidden[i] = hidden[--n];
 		if (!is_block(p))
 			continue;
