@@ -39,6 +39,10 @@ void *os_map(size_t nbytes);
 /* Such memory is the kernel's again. ctx: any */
 void os_unmap(uintptr_t addr, size_t nbytes);
 
+/* May the os page be written to? It is not. False, too, where the kernel can't tell (before Linux 5.14).
+ * ctx: any */
+bool os_is_writable(uintptr_t addr);
+
 /* What os_map() gives counts against this, touched or not: the smaller one of the limits on address
  * space and on data. SIZE_MAX: there is none. ctx: any */
 size_t os_memory_limit(void);

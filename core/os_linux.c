@@ -27,6 +27,9 @@
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -228,6 +231,11 @@ static int advise(uintptr_t addr, size_t nbytes, int advice)
 
 	errno = kept;
 	return error;
+}
+
+bool os_is_writable(uintptr_t addr)
+{
+	return !advise(addr, OS_PAGE_BYTES, MADV_POPULATE_WRITE);
 }
 
 int os_discard(uintptr_t addr, size_t nbytes)

@@ -2,7 +2,10 @@
  *
  * Reached from the constructor, and before a report, for what was loaded meanwhile. (Not
  * when it is loaded: dlopen() looks at its caller, and so is the last thing that our wrapper does.)
- * The loader's lock is held while a module is looked at, so that none goes away (but scan/loaded.h). A
+ * A lock of the loader's is held while a module is looked at, so that none goes away (but scan/loaded.h).
+ * One that is being loaded may be among them: the loader writes to what it protects in the end, and must
+ * not find it protected by us. Such a module is left alone until the next time. (A kernel before Linux
+ * 5.14 can't tell.) A
  * word that still leads to the loader is one of a function that was not called yet; the loader may fill it at the
  * same time, and then that function stays libc's for this module.
  */
@@ -32,6 +35,8 @@ struct module {
 	size_t nbytes[2];
 	uintptr_t text_from, text_to;
 	struct { uintptr_t from, to; } relro;
+	bool is_open;                           /* by us */
+	bool is_early;                          /* the loader is still at it */
 };
 
 static struct {
@@ -151,8 +156,17 @@ static void *replacement(const struct module *m, const ElfW(Rela) *relocation, u
 	return i && (word == (uintptr_t)i->real || is_unbound) ? i->ours : NULL;
 }
 
-static void redirect_table(const struct module *m, const ElfW(Rela) *table, size_t nbytes,
-                           bool *is_open)
+/* Makes what the loader protected writable. False: it has not yet, or it can't be done. */
+static bool open_relro(struct module *m)
+{
+	if (m->is_open)
+		return true;
+	m->is_early = os_is_writable(m->relro.from);
+	m->is_open = !m->is_early && !os_protect(m->relro.from, m->relro.to - m->relro.from, true);
+	return m->is_open;
+}
+
+static void redirect_table(struct module *m, const ElfW(Rela) *table, size_t nbytes)
 {
 	for (size_t i = 0; i < nbytes / sizeof *table; i++) {
 		uintptr_t at = m->info->dlpi_addr + table[i].r_offset;
@@ -164,42 +178,45 @@ static void redirect_table(const struct module *m, const ElfW(Rela) *table, size
 
 		if (!ours)
 			continue;
-		if (is_relro && !*is_open) {
-			if (os_protect(m->relro.from, m->relro.to - m->relro.from, true))
-				return;
-			*is_open = true;
-		}
+		if (is_relro && !open_relro(m))
+			return;
 		atomic_store_explicit(word, (uintptr_t)ours, memory_order_relaxed);
 	}
 }
 
-static int redirect_module(struct dl_phdr_info *info, size_t size, void *nloaded)
+struct seen {
+	unsigned long long nloaded;
+	bool has_early;
+};
+
+static int redirect_module(struct dl_phdr_info *info, size_t size, void *arg)
 {
+	struct seen *seen = arg;
 	struct module m;
-	bool is_open = false;
 
 	(void)size;
 	if (info->dlpi_adds == imports.nloaded)
 		return 1;
-	*(unsigned long long *)nloaded = info->dlpi_adds;
+	seen->nloaded = info->dlpi_adds;
 	if (!read_module(&m, info))
 		return 0;
 	for (int i = 0; i < 2; i++)
-		redirect_table(&m, m.tables[i], m.nbytes[i], &is_open);
-	if (is_open)
+		redirect_table(&m, m.tables[i], m.nbytes[i]);
+	seen->has_early |= m.is_early;
+	if (m.is_open)
 		os_protect(m.relro.from, m.relro.to - m.relro.from, false);
 	return 0;
 }
 
 void imports_redirect(void)
 {
-	unsigned long long nloaded = 0;
+	struct seen seen = { 0 };
 
 	if (!imports.ntables || lock_held(&imports.lock) || !lock_try(&imports.lock))
 		return;
-	loaded_visit(redirect_module, &nloaded);
-	if (nloaded)
-		imports.nloaded = nloaded;
+	loaded_visit(redirect_module, &seen);
+	if (seen.nloaded && !seen.has_early)
+		imports.nloaded = seen.nloaded;
 	lock_drop(&imports.lock);
 }
 

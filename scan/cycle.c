@@ -28,8 +28,11 @@
  *        What is on its way into free() is not allocated.
  *     7  What is allocated and not marked is reclaimed. No thread can reach it, and the blocks that
  *        are born meanwhile have their mark before they look allocated.
- *     Without dirty pages ("stw") 1, 2 and 6 in one stop, and no others. A minor cycle leaves 1 out:
- *     the marks are those of the cycle before, whose final stop armed the dirty pages again, and 5
+ *     Without dirty pages ("stw") 1, 2 and 6 in one stop, and no others. By a copy of the process
+ *     ("snapshot"): 2; a stop, in which the copy is made; the copy does 6 with what was there at that
+ *     moment, and what was garbage then stays garbage; then 7. Where arming wants stops ("mprotect") 1
+ *     has some, one after the other, and there is no 5. A minor cycle leaves 1 out: the marks are those of
+ *     the cycle before, whose final stop armed the dirty pages again, and 5 (where there is none, 3)
  *     begins with all that was written since.
  *
  *     in any phase
@@ -42,11 +45,11 @@
  *     the heap grows     behind what was armed every page is dirty, blocks are black (3)
  *     pages are released, taken again    nothing marked is on them; what is born there is black
  *     mremap of the heap's pages         there is none in this mode
- *     a thread does not stop, or maps can't be read     nothing is reclaimed
+ *     a thread does not stop, maps can't be read, io_uring is in use     nothing is reclaimed
  *     dirty pages can't be told any more                6 clears the marks and marks everything
  *
- * Checked by SPANGC_VERIFY=1 (no block may be reached in 6 that has no mark), tests/unit/scan_cycle.c
- * and tests/torture.
+ * Checked by SPANGC_VERIFY=1 (no block may be reached in 6 that has no mark), tests/race/cycles.c,
+ * tests/race/cycle.c (without the dirty pages blocks are lost) and tests/torture.
  */
 #include "scan/cycle.h"
 
@@ -338,7 +341,6 @@ static void disarm(const struct dirty *d)
 		d->disarm();
 }
 
-/* Dirty pages, in a stop if it has to be one, which everybody must have obeyed: else it is left. */
 /* In a stop that everybody must have obeyed: else it is left. */
 static bool arm_stopped(const struct dirty *d, uintptr_t from, uintptr_t to, bool *has_failed)
 {

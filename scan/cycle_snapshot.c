@@ -11,7 +11,7 @@
  * Memory that the copy does not have as it was: what other processes share goes on changing, so its
  * words are noted before the copy is made; what is wiped for children (MADV_WIPEONFORK) is zero, and
  * what they don't get (MADV_DONTFORK) is not there: no copy then. To find that out /proc/self/smaps is
- * read, beside the program, which takes 10 ms for 512 MiB.
+ * read, beside the program, which takes 20 ms for 512 MiB.
  *
  * Why nothing alive is lost: what can be reached later was reachable in the copy, or was born after. A
  * slot on its way out of malloc at that moment is in its thread's registers or stack, and marked for that

@@ -123,7 +123,6 @@ struct dirty_counts dirty_counts(void)
 		all.npages += one.npages;
 		all.nfaults += one.nfaults;
 		all.ncalls += one.ncalls;
-		all.nfailures += one.nfailures;
 	}
 	return all;
 }

@@ -1,7 +1,7 @@
 /* dirty.h: which pages of the heap were written since a moment.
  *
  * A way to track writes is a table of functions, one file a way. Those that track none (a copy of
- * the process marks, or the stopped process does) have a name and no functions. dirty_choose() says
+ * the process marks, or the stopped process does) arm and collect nothing. dirty_choose() says
  * which one a cycle uses; by one thread, the one that runs the cycle, and so are all functions here.
  *
  *     d = dirty_choose()      -> d->arm()        pages written from here on are dirty
@@ -28,14 +28,14 @@ struct dirty_counts {
 	uint64_t npages;                        /* os pages shown */
 	uint64_t nfaults;                       /* of the program's, as far as known */
 	uint64_t ncalls;                        /* of the kernel by the program, that were looked at */
-	uint64_t nfailures;
 };
 
 struct dirty {
 	const char *name;                       /* the word of SPANGC_GC_DIRTY, and in the trace */
 	enum dirty_way way;
 
-	/* The rest of ways that are DIRTY_TRACKED only. */
+	/* NULL, all, where there is nothing to do; arm(), collect() and counts() are there, and only
+	 * there, where writes are tracked. */
 
 	bool arms_stopped;                      /* arm(), and re-arming, want the world stopped */
 	bool stays_armed;                       /* until the next collect(): sticky marks */

@@ -8,18 +8,18 @@
  *
  * A page is armed if it has memory: what has none is all zero and is written for the first time by a
  * fault that makes it a page that is not armed. So sparse blocks stay sparse, and what the allocator
- * gives back (MADV_DONTNEED) in a window is simply gone. huge pages are armed whole; khugepaged makes
+ * gives back (MADV_DONTNEED) in a window is simply gone. Huge pages are armed whole; khugepaged makes
  * none of armed small ones.
  *
  * Two descriptors, both the program's to close at any time. userfaultfd(2)'s, without which nothing
  * is armed any more: arm() opens another one. Between arm() and collect() that shows, for the kernel
  * then refuses (EPERM by PM_CHECK_WPASYNC), and every page that has memory is dirty. So it is where
  * the heap has mappings that are not registered. And pagemap's, which is opened again where it is
- * needed. Neither can be opened by a process that may not be dumped, after setuid() for one: hence
- * both early. A child of fork() is not registered and opens its own.
+ * needed, but can't be by a process that may not be dumped, after setuid() for one: hence early. A
+ * child of fork() is not registered and opens its own.
  *
- * Kernels to 6.9 leave pages armed whose userfaultfd was closed, and a write does not show; hence a new
- * one disarms everything first.
+ * Where a kernel left pages armed whose userfaultfd was closed, a write to them would not show: a new one
+ * disarms everything first.
  *
  * Not seen: writes by a device or io_uring into pages that it holds pinned since before arm().
  */

@@ -1,5 +1,6 @@
 /* bad_knobs.c: a value that is not allowed, or a variable that does not exist, is one line on
  * stderr that names it; the default stands and the program runs. Good values say nothing.
+ *   gc: the trace that it asks for is more lines
  */
 #include "tests/process/process.h"
 

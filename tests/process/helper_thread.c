@@ -1,5 +1,6 @@
 /* helper_thread.c: no thread of ours in a short program; one after a lot was freed; it leaves
  * when it is idle; none at all with SPANGC_BACKGROUND=off. It blocks every signal.
+ *   gc: there the thread that collects is another one
  *
  * variants: SPANGC_BACKGROUND=auto | SPANGC_BACKGROUND=off | SPANGC_RELEASE_DELAY=0 SPANGC_BACKGROUND=off
  */

@@ -46,7 +46,7 @@ Test(budget, counts_pages_of_large_blocks, .init = start)
 	char *p;
 
 	cr_assert_eq(taken_by(KIB(100), 3), 3u * 13 * PAGE_BYTES);
-	p = core_malloc(KIB(800));
+	p = large_alloc(KIB(800), 1);
 
 	uint64_t taken = budget_taken(), before = budget_put();
 
