@@ -3,8 +3,12 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "core/hooks.h"
 #include "core/knobs.h"
 #include "tests/unit/capture.h"
+
+/* core/report.h calls up through them. */
+struct hooks hooks;
 
 #define PATH_MESSAGE "must be stderr or a path, % only in %p %e %n %%; using stderr"
 

@@ -3,7 +3,11 @@
 #include <criterion/parameterized.h>
 #include <signal.h>
 
+#include "core/hooks.h"
 #include "tests/unit/pages.h"
+
+/* core/report.h calls up through them. */
+struct hooks hooks;
 
 static void move_to(page_idx capacity)
 {

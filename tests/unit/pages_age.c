@@ -1,7 +1,11 @@
 /* pages_age.c: which dirty pages are old, and in which order they are taken to go back. */
 #include <criterion/criterion.h>
 
+#include "core/hooks.h"
 #include "tests/unit/pages.h"
+
+/* core/report.h calls up through them. */
+struct hooks hooks;
 
 static void take_dirty_is(uint32_t cutoff, page_idx max, page_idx *cursor, page_idx first,
                           page_idx limit)

@@ -2,7 +2,11 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 
+#include "core/hooks.h"
 #include "tests/unit/pages.h"
+
+/* core/report.h calls up through them. */
+struct hooks hooks;
 
 static struct pages_cache cache;
 

@@ -8,9 +8,13 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
+#include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/report.h"
 #include "tests/unit/capture.h"
+
+/* core/report.h calls up through them. */
+struct hooks hooks;
 
 #define P ((const void *)0x7f0012345678)
 

@@ -3,7 +3,11 @@
 #include <criterion/parameterized.h>
 #include <signal.h>
 
+#include "core/hooks.h"
 #include "core/span.h"
+
+/* core/report.h calls up through them. */
+struct hooks hooks;
 
 #define BASE UINT64_C(0x10000000)               /* never read: a span only computes addresses */
 #define SLOT_BYTES 48

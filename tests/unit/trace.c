@@ -2,9 +2,13 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "core/hooks.h"
 #include "core/knobs.h"
 #include "scan/tally.h"
 #include "scan/trace.h"
+
+/* core/report.h calls up through them. */
+struct hooks hooks;
 
 #define MS UINT64_C(1000000)
 
