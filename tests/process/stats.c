@@ -139,7 +139,7 @@ static bool find_mapping(bool (*fn)(uintptr_t from, uintptr_t to))
 	return false;
 }
 
-static unsigned char *block;
+static unsigned char *block, *other;                    /* of one class */
 static uintptr_t heap_base;
 
 static bool is_heap(uintptr_t from, uintptr_t to)
@@ -155,10 +155,12 @@ static bool is_heap(uintptr_t from, uintptr_t to)
 static bool break_granules(uintptr_t from, uintptr_t to)
 {
 	size_t index = ((uintptr_t)block - heap_base) / 16;
+	size_t others = (size_t)(other - (unsigned char *)heap_base) / 16;
 	volatile unsigned char *byte = (unsigned char *)from + index;
 	unsigned char class;
 
-	if (index + 1 >= to - from || !(class = *byte))
+	if (index + 1 >= to - from || others >= to - from || !(class = *byte)
+	    || ((unsigned char *)from)[others] != class)
 		return false;
 	free(block);
 	if (*byte || byte[1]) {
@@ -173,6 +175,7 @@ static bool break_granules(uintptr_t from, uintptr_t to)
 static int corrupt(void)
 {
 	block = hide(malloc(500));
+	other = hide(malloc(500));
 	CHECK(find_mapping(is_heap) && heap_base % ARENA_BYTES == 0);
 	CHECK(find_mapping(break_granules));
 	return 0;
