@@ -110,8 +110,9 @@ static enum misuse describe_ours(uintptr_t p, struct misuse_detail *d)
 	uintptr_t start = s ? start_of(s, p) : 0;
 	struct block b;
 
-	if (start == p && block_is_reclaimed((void *)p)) {
-		d->stack = stack_of(s, p);
+	/* A large block's span may be gone. */
+	if ((start == p || !s) && block_is_reclaimed((void *)p)) {
+		d->stack = s ? stack_of(s, p) : 0;
 		d->tell_stack = hooks.tell_stack;
 		return MISUSE_RECLAIMED;
 	}

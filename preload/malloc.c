@@ -141,9 +141,10 @@ EXPORT_HOT void *calloc(size_t n, size_t size)
 
 static void *move(void *p, const struct block *b, size_t nbytes)
 {
-	void *to = malloc(nbytes > b->usable ? block_grown(b->usable, nbytes) : nbytes);
+	size_t grown = nbytes > b->usable ? block_grown(b->usable, nbytes) - heap.tail_bytes : 0;
+	void *to = malloc(grown > nbytes ? grown : nbytes);
 
-	if (!to && nbytes > b->usable)
+	if (!to && grown > nbytes)
 		to = malloc(nbytes);
 	if (!to)
 		return NULL;

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #define WORK_SHARE 4                            /* of the heap's bytes for work: a fourth */
+#define LIMIT_SHARE 64                          /* the same, of the limit on memory */
 #define COPY_BYTES (OBLET_BYTES + OS_PAGE_BYTES)
 #define STOPPED_SPINS 20000                     /* 1 ms: nothing else is there to run */
 
@@ -83,6 +84,14 @@ static void note_end(void)
 	                      memory_order_relaxed);
 }
 
+/* A program that limits its address space wants it for itself. */
+static size_t work_most(void)
+{
+	size_t by_heap = marker_nbytes() / WORK_SHARE, by_limit = os_memory_limit() / LIMIT_SHARE;
+
+	return by_heap < by_limit ? by_heap : by_limit;
+}
+
 static bool start(bool is_collection)
 {
 	size_t most;
@@ -101,10 +110,10 @@ static bool start(bool is_collection)
 	marker.is_stopped = !is_collection;
 	memset(marker.worker, 0, sizeof marker.worker);
 	note_end();
-	most = marker_nbytes() / WORK_SHARE;
+	most = work_most();
 	/* relaxed: no worker but this one. */
 	atomic_store_explicit(&marker.is_copied, is_collection, memory_order_relaxed);
-	if (!map_copies() || !work_start(&marker.pool, most < work_bytes ? most : work_bytes)
+	if ((is_collection && !map_copies()) || !work_start(&marker.pool, most < work_bytes ? most : work_bytes)
 	    || !work_join(&marker.worker[0].work, &marker.pool))
 		return false;
 	work_enter(&marker.pool);
@@ -176,11 +185,11 @@ void mark_stopped(void)
 	work_want(&marker.pool, marker.nhelpers + 1, STOPPED_SPINS);
 }
 
-/* relaxed: a worker that does not know yet makes copies. */
+/* relaxed: a worker that does not know yet makes copies. No memory for them: then in place. */
 void marker_know_mappings(void)
 {
 	if (marker.is_stopped)
-		atomic_store_explicit(&marker.is_copied, roots_heap_is_protected(),
+		atomic_store_explicit(&marker.is_copied, roots_heap_is_protected() && map_copies(),
 		                      memory_order_relaxed);
 }
 

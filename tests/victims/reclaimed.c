@@ -1,9 +1,10 @@
 /* reclaimed.c: in mode gc, a block whose address the program kept where nobody can see it, as its
- * complement; the collector reclaims it, and the program frees it after all.
+ * complement; the collector reclaims it, and the program frees it after all. Memory stays: what goes back to
+ * the kernel takes with it what is known of it.
  *
  * status: SIGABRT
  * stderr: ==[0-9]+==ERROR: spangc: free of reclaimed 0x[0-9a-f]+ in free\(\): the collector found no pointer to it
- * env: SPANGC_MODE=gc
+ * env: SPANGC_MODE=gc SPANGC_RELEASE_DELAY=never
  * variants: SIZE=8 | SIZE=1032 | SIZE=200000
  */
 #include "tests/victims/victims.h"
