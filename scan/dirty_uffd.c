@@ -28,6 +28,7 @@
 #include "core/heap.h"
 #include "core/sigmask.h"
 #include "scan/own_fd.h"
+#include "scan/pagemap.h"
 #include "scan/regs.h"
 
 #include <fcntl.h>
@@ -54,23 +55,6 @@ struct uffd_protect {
 #define UFFD_USER_MODE 1                        /* a flag of userfaultfd(2) that needs no privilege */
 #define UFFD_MODE_WP 2
 #define UFFD_WP_ASYNC (1 << 15)
-
-/* <linux/fs.h> of Linux 6.7. */
-struct pm_region {
-	uint64_t start, end, categories;
-};
-
-struct pm_scan {
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-
-#define PM_SCAN _IOWR('f', 16, struct pm_scan)
-#define PM_WP_MATCHING 1
-#define PM_CHECK_WPASYNC 2
-#define PM_WRITTEN 2
-#define PM_PRESENT 8
-#define PM_SWAPPED 16
 
 #define NREGIONS 512
 #define NTRIES 8                                /* while the program closes what we open */

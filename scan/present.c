@@ -14,6 +14,7 @@
 #include "scan/present.h"
 
 #include "scan/mark.h"
+#include "scan/pagemap.h"
 #include "scan/peek.h"
 
 #include <errno.h>
@@ -30,21 +31,6 @@ _Static_assert(COPY_BYTES <= MARK_NOW_BYTES, "a copy is read before the next one
 #define IS_SWAPPED (UINT64_C(1) << 62)
 #define IS_FILE (UINT64_C(1) << 61)             /* or shared */
 
-/* <linux/fs.h> of Linux 6.7. */
-struct pm_region {
-	uint64_t start, end, categories;
-};
-
-struct pm_scan {
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-
-#define PM_SCAN _IOWR('f', 16, struct pm_scan)
-#define PM_FILE 4
-#define PM_PRESENT 8
-#define PM_SWAPPED 16
-#define PM_ZERO 32                              /* the page that all untouched memory shares */
 #define NREGIONS 256
 #define THERE 1
 #define THERE_SWAPPED 3

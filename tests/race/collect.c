@@ -11,9 +11,9 @@
 
 #include "core/marks.h"
 #include "scan/mark.h"
-#include "scan/workers.h"
 #include "tests/check.h"
 #include "tests/core.h"
+#include "tests/race/pretend.h"
 
 #define NTHREADS 4
 #define NSLOTS 64
@@ -238,37 +238,6 @@ static unsigned collect(bool is_full, bool ignores_dirty)
 	resume();
 	mark_end();
 	return nlost;
-}
-
-/* --- ThreadSanitizer knows helpers that are libc's threads --- */
-
-static pthread_t thread[WORKERS_MAX];
-static bool is_started[WORKERS_MAX];
-static void (*help[WORKERS_MAX])(unsigned number);
-
-static void *run(void *arg)
-{
-	unsigned number = (unsigned)(uintptr_t)arg;
-
-	help[number](number);
-	return NULL;
-}
-
-static bool start(unsigned number, void (*fn)(unsigned number))
-{
-	help[number] = fn;
-	is_started[number] = pthread_create(&thread[number], NULL, run,
-	                                    (void *)(uintptr_t)number) == 0;
-	return is_started[number];
-}
-
-static void wait(void)
-{
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		if (is_started[i])
-			check(pthread_join(thread[i], NULL) == 0);
-		is_started[i] = false;
-	}
 }
 
 int main(void)

@@ -6,44 +6,16 @@
 #include <string.h>
 
 #include "scan/mark.h"
-#include "scan/workers.h"
 #include "tests/check.h"
 #include "tests/core.h"
+#include "tests/race/pretend.h"
 
 #define NBLOCKS 30000
 #define WORDS 8
 #define ROUNDS 12
 
 static uintptr_t *block[NBLOCKS];
-static pthread_t thread[WORKERS_MAX];
-static bool is_started[WORKERS_MAX];
-static void (*help[WORKERS_MAX])(unsigned number);
 static uint64_t rng = 88172645463325252u;
-
-static void *run(void *arg)
-{
-	unsigned number = (unsigned)(uintptr_t)arg;
-
-	help[number](number);
-	return NULL;
-}
-
-static bool start(unsigned number, void (*fn)(unsigned number))
-{
-	help[number] = fn;
-	is_started[number] = pthread_create(&thread[number], NULL, run,
-	                                    (void *)(uintptr_t)number) == 0;
-	return is_started[number];
-}
-
-static void wait(void)
-{
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		if (is_started[i])
-			check(pthread_join(thread[i], NULL) == 0);
-		is_started[i] = false;
-	}
-}
 
 /* All of them are reached: each leads to the next two of a tree, and anywhere. */
 static void make_graph(void)
