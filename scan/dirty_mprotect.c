@@ -86,9 +86,9 @@ static bool arm(uintptr_t from, uintptr_t to)
 	if (scan_stop_info().nmissed || !faults_own(SIGSEGV, on_fault))
 		return false;
 	altstacks_prepare(scan_stop_info().nthreads + SPARE_STACKS);
-	if (!guard_close(from, to, heap.base + atomic_load_explicit(&heap.nbytes, memory_order_relaxed)))
+	if (!guard_close(from, to, heap.base + atomic_load_explicit(&heap.nbytes, memory_order_relaxed),
+	                 dispatch_spare_stacks))
 		return false;
-	dispatch_spare_stacks();
 	if (dispatch_begin())
 		return true;
 	guard_open_all();
@@ -98,10 +98,7 @@ static bool arm(uintptr_t from, uintptr_t to)
 /* A call that is waiting with memory of this piece is made again, and reported, after this stop. */
 static bool arm_more(uintptr_t to)
 {
-	if (scan_stop_info().nmissed || !guard_close_more(to))
-		return false;
-	dispatch_spare_stacks();
-	return true;
+	return !scan_stop_info().nmissed && guard_close_more(to, dispatch_spare_stacks);
 }
 
 struct show {
@@ -127,12 +124,7 @@ static bool collect(uintptr_t from, uintptr_t to, bool rearm, dirty_fn *fn, void
 	struct show s = { fn, arg, from, to };
 
 	guard_visit_open(show, &s);
-	if (!rearm)
-		return true;
-	if (!guard_close_again(to))
-		return false;
-	dispatch_spare_stacks();
-	return true;
+	return !rearm || guard_close_again(to, dispatch_spare_stacks);
 }
 
 static void disarm(void)

@@ -386,17 +386,31 @@ uint64_t dispatch_ncalls(void)
 
 /* --- windows --- */
 
+static void spare_stack(uintptr_t sp)
+{
+	guard_note_foreign(sp - BELOW_BYTES, sp + ABOVE_BYTES);
+}
+
+static void spare_altstack(const stack_t *s)
+{
+	uintptr_t base = (uintptr_t)s->ss_sp;
+
+	if (!(s->ss_flags & SS_DISABLE))
+		guard_note_foreign(base, base + s->ss_size);
+}
+
 /* Below its thread pointer and above is what the kernel writes for a thread at any time: restartable
- * sequences, the word that is cleared when it ends. Its handler is under way on one of the stacks. */
+ * sequences, the word that is cleared when it ends. Its handler is under way on one of the stacks: it
+ * has answered, but may not have come to wait. */
 static void spare_task(struct task *t, void *arg)
 {
 	(void)arg;
 	if (!world_has_answered(t))
 		return;
-	guard_open(t->thread_pointer - ABOVE_BYTES, t->thread_pointer + ABOVE_BYTES);
-	dispatch_open_stack(regs_stack_pointer(t->context));
-	dispatch_open_stack((uintptr_t)t->context);
-	open_altstack(&t->context->uc_stack);
+	guard_note_foreign(t->thread_pointer - ABOVE_BYTES, t->thread_pointer + ABOVE_BYTES);
+	spare_stack(regs_stack_pointer(t->context));
+	spare_stack((uintptr_t)t->context);
+	spare_altstack(&t->context->uc_stack);
 }
 
 void dispatch_spare_stacks(void)
@@ -404,10 +418,10 @@ void dispatch_spare_stacks(void)
 	uintptr_t pointer = (uintptr_t)__builtin_thread_pointer();
 	stack_t s;
 
-	guard_open(pointer - ABOVE_BYTES, pointer + ABOVE_BYTES);
-	dispatch_open_stack((uintptr_t)__builtin_frame_address(0));
+	guard_note_foreign(pointer - ABOVE_BYTES, pointer + ABOVE_BYTES);
+	spare_stack((uintptr_t)__builtin_frame_address(0));
 	if (!regs_syscall(SYS_sigaltstack, 0, (long)&s, 0, 0))
-		open_altstack(&s);
+		spare_altstack(&s);
 	world_visit_tasks(spare_task, NULL);
 }
 

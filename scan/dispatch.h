@@ -16,8 +16,8 @@
 /* Does the kernel have it, for this process? ctx: any */
 bool dispatch_start(void);
 
-/* Opens what threads stand on: their stacks, alternate stacks and thread records, where these are in the
- * protected heap. ctx: stw, guard closed */
+/* Tells the guard what threads stand on: their stacks, alternate stacks and thread records, where these
+ * are in the heap. ctx: stw */
 void dispatch_spare_stacks(void);
 
 /* A window begins, for all threads that are stopped and the caller, and ends. False: SIGSYS can't be had.

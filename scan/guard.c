@@ -23,7 +23,7 @@
 #define OPENINGS_MAX 8000
 #define CLOSINGS_MAX 256                        /* of single parts; more: all in one call */
 #define PIECE_BYTES MIB(2)                      /* of guard_end(): 15 us each */
-#define NFOREIGN 64
+#define NFOREIGN 256
 #define MODE_READ 1                             /* PROT_READ; PROT_WRITE is 2 */
 #define MODE_WRITE 3
 
@@ -100,6 +100,17 @@ NO_TSAN static long set_mode(uintptr_t from, uintptr_t to, int mode)
 	return 0;
 }
 
+NO_TSAN static bool is_foreign(uintptr_t from, uintptr_t to, uint32_t n)
+{
+	/* relaxed, both: as in set_mode(). */
+	for (uint32_t i = 0; i < n; i++) {
+		if (atomic_load_explicit(&guard.foreign[i].from, memory_order_relaxed) <= from
+		    && atomic_load_explicit(&guard.foreign[i].to, memory_order_relaxed) >= to)
+			return true;
+	}
+	return false;
+}
+
 NO_TSAN void guard_note_foreign(uintptr_t from, uintptr_t to)
 {
 	if (to <= guard.from || from >= guard.limit)
@@ -111,6 +122,8 @@ NO_TSAN void guard_note_foreign(uintptr_t from, uintptr_t to)
 	uint32_t i = atomic_load_explicit(&guard.nforeign, memory_order_relaxed);
 
 	guard_open(from, to);
+	if (is_foreign(from, to, i))
+		return;
 	if (i >= NFOREIGN) {                    /* the last one becomes both, and what is between */
 		uintptr_t f = atomic_load_explicit(&guard.foreign[--i].from, memory_order_relaxed);
 		uintptr_t t = atomic_load_explicit(&guard.foreign[i].to, memory_order_relaxed);
@@ -232,13 +245,16 @@ NO_TSAN void guard_fork_child(void)
 	atomic_store_explicit(&guard.is_closed, false, memory_order_relaxed);
 }
 
-bool guard_close(uintptr_t from, uintptr_t to, uintptr_t limit)
+bool guard_close(uintptr_t from, uintptr_t to, uintptr_t limit, void (*spare)(void))
 {
 	guard_fork_child();                     /* what is closed would look like the program's */
 	guard.from = from;
 	guard.to = to;
 	guard.limit = limit > to ? limit : to;
-	return make_room(ngranules()) && look() && close_all();
+	if (!make_room(ngranules()) || !look())
+		return false;
+	spare();
+	return close_all();
 }
 
 /* The next run of granules from *at on that are open, or not: [*at, limit). */
@@ -285,16 +301,21 @@ static bool extend(uintptr_t to)
 	return !set_mode(align_down(old - guard.from, GUARD_GRANULE) + guard.from, to, MODE_READ);
 }
 
-bool guard_close_more(uintptr_t to)
+bool guard_close_more(uintptr_t to, void (*spare)(void))
 {
+	spare();
+
 	bool is_closed = extend(to);
 
 	open_foreign();
 	return is_closed;
 }
 
-bool guard_close_again(uintptr_t to)
+bool guard_close_again(uintptr_t to, void (*spare)(void))
 {
+	if (guard.limit < to)
+		guard.limit = to;
+	spare();
 	/* relaxed: in a stop. */
 	if (!extend(to))
 		return false;

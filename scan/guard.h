@@ -14,15 +14,17 @@
 
 #define GUARD_GRANULE KIB(64)
 
-/* [from, to) is closed; more may follow, up to `limit`. False: not possible, or the program uses io_uring, through which the kernel writes
- * when no system call says so; then all is open. ctx: stw */
-bool guard_close(uintptr_t from, uintptr_t to, uintptr_t limit);
+/* [from, to) is closed; more may follow, up to `limit`. `spare` is called before, here and below, and tells
+ * by guard_note_foreign() what must never be closed: stopped threads still run in our handler. False: not
+ * possible, or the program uses io_uring, through which the kernel writes when no system call says so;
+ * then all is open. ctx: stw */
+bool guard_close(uintptr_t from, uintptr_t to, uintptr_t limit, void (*spare)(void));
 
 /* What is closed reaches to `to` from now on, within the limit of before. False: as above. ctx: stw */
-bool guard_close_more(uintptr_t to);
+bool guard_close_more(uintptr_t to, void (*spare)(void));
 
 /* [from, to) as before is closed again, with what the heap has got up to `to`. ctx: stw */
-bool guard_close_again(uintptr_t to);
+bool guard_close_again(uintptr_t to, void (*spare)(void));
 
 /* Is there anything closed, or about to be opened? ctx: any, signal */
 bool guard_is_closed(void);
@@ -43,7 +45,8 @@ void guard_open_all(void);
 /* All can be written, in pieces, and nothing is closed any more. What was open stays known. ctx: any */
 void guard_end(void);
 
-/* The program is about to protect [from, to) itself. ctx: any, signal */
+/* [from, to) is open, and not closed until the next guard_close(): the program is about to protect it
+ * itself, or a stopped thread needs it. ctx: any, signal */
 void guard_note_foreign(uintptr_t from, uintptr_t to);
 
 /* Shows the open parts, and as one what is behind the end. ctx: stw */
