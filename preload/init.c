@@ -259,6 +259,8 @@ static __attribute__((destructor)) void destructor(void)
 {
 	if (start.stands_down || !cache_is_started())
 		return;
+	if (knobs.mode == KNOB_MODE_GC)
+		control_remove();               /* mode leaks: by exits.c, after its report */
 	if (knobs.verify) {
 		collector_stop();               /* who may be sweeping */
 		verify_all();

@@ -82,6 +82,7 @@
 #define VERIFY_LINES 10
 #define BETWEEN_NS 1000000                      /* stops: threads wake up, and get on */
 #define NAP_NS 50000                            /* for another thread's piece */
+#define FAILURES_TOLD 3                         /* cycles in a row that fail, and it is said */
 
 static struct {
 	struct lock lock;
@@ -90,7 +91,8 @@ static struct {
 	struct cycle_last now;
 	bool has_marks;                         /* the last cycle's, and what was written since is dirty */
 	bool is_lost;                           /* what was written, in this cycle */
-	bool has_said;                          /* that io_uring is in use */
+	bool has_said;                          /* why nothing is reclaimed */
+	unsigned nfailed;                       /* cycles in a row that reclaimed nothing */
 	uint64_t npages;                        /* dirty ones, in this round */
 
 	/* Any thread, atomic. */
@@ -566,6 +568,19 @@ static void publish(void)
 	atomic_store_explicit(&cycle.nlast, n, memory_order_release);
 }
 
+/* Once, and only what is more than a bad moment. */
+static void tell_failure(const char *why)
+{
+	cycle.nfailed = why ? cycle.nfailed + 1 : 0;
+	if (cycle.has_said || (why != cycle_has_uring && cycle.nfailed < FAILURES_TOLD))
+		return;
+	cycle.has_said = true;
+	if (why == cycle_has_uring)
+		report_line("io_uring is in use: nothing is reclaimed while it is", NULL);
+	else
+		report_line("nothing is reclaimed: ", why, NULL);
+}
+
 bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 {
 	uint64_t cpu_us = os_thread_cpu_us();
@@ -585,10 +600,7 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 		sweep();
 	set_black(false);
 	set_phase(CYCLE_OFF);
-	if (why == cycle_has_uring && !cycle.has_said) {
-		cycle.has_said = true;
-		report_line("io_uring is in use: nothing is reclaimed while it is", NULL);
-	}
+	tell_failure(why);
 	cycle.now.failure = why;
 	cycle.now.ended_ns = os_now_ns();
 	cycle.now.cpu_us += os_thread_cpu_us() - cpu_us;

@@ -73,7 +73,8 @@ def parse(argv):
                    help="of silence, after which we give up (default 120)")
     p.add_argument("pid", metavar="PID", help=argparse.SUPPRESS)
     p.add_argument("request", metavar="REQUEST", help=argparse.SUPPRESS)
-    p.add_argument("argument", metavar="ARGUMENT", nargs="*", help=argparse.SUPPRESS)
+    p.add_argument("argument", metavar="ARGUMENT", nargs="*", default=[],
+                   help=argparse.SUPPRESS)
     return check(p.parse_args(argv))
 
 
@@ -108,7 +109,9 @@ def process_file(pid, name):
     except (FileNotFoundError, ProcessLookupError):
         raise Refused(CANT_ASK, f"no process {pid}") from None
     except PermissionError:
-        raise Refused(CANT_ASK, f"process {pid} is another user's") from None
+        if os.geteuid():
+            raise Refused(CANT_ASK, f"process {pid} is another user's") from None
+        raise Refused(CANT_ASK, f"process {pid}: /proc/{pid}/{name} can't be read") from None
 
 
 def field(status, name):
