@@ -75,7 +75,8 @@ static struct {
 	_Atomic uint32_t nended;                /* a futex: cycles that ended here */
 	_Atomic bool is_wanted;                 /* a cycle is, of the kind that pays */
 	_Atomic bool is_leaving;
-	_Atomic bool is_busy;                   /* the stack of collect_here() */
+	_Atomic bool is_busy;                   /* the stack of serve_apart() */
+	_Atomic bool is_redirecting;            /* the thread: it may wait for the loader */
 	_Atomic uint64_t nasked, nanswered;     /* full cycles that somebody waits for */
 } collector;
 
@@ -180,24 +181,37 @@ static bool serve(void)
 	return true;
 }
 
-static void serve_here(void *arg)
+static bool has_news(void)
 {
-	(void)arg;
-	serve();
+	/* relaxed: the futex's word orders it. */
+	return is_asked() || is_due() || atomic_load_explicit(&collector.is_wanted, memory_order_relaxed);
 }
 
-/* By the thread that allocates, or asks, on a stack of our own. No handler of the program's may leave a
- * cycle by longjmp(). */
+static void serve_here(void *has_served)
+{
+	*(bool *)has_served = serve();
+}
+
+/* On a stack of our own: what a cycle has in hand, addresses of the heap among it, is no root. */
+static bool serve_apart(void)
+{
+	bool has_served = false;
+
+	/* acquire, release: what the one before did. */
+	if (!has_news() || atomic_exchange_explicit(&collector.is_busy, true, memory_order_acquire))
+		return false;
+	report_room_run(serve_here, &has_served);
+	atomic_store_explicit(&collector.is_busy, false, memory_order_release);
+	return has_served;
+}
+
+/* By the thread that allocates, or asks. No handler of the program's may leave a cycle by longjmp(). */
 static void collect_here(void)
 {
 	struct sigmask saved;
 
 	sigmask_block(&saved);
-	/* acquire, release: what the one before did. */
-	if (!atomic_exchange_explicit(&collector.is_busy, true, memory_order_acquire)) {
-		report_room_run(serve_here, NULL);
-		atomic_store_explicit(&collector.is_busy, false, memory_order_release);
-	}
+	serve_apart();
 	sigmask_restore(&saved);
 }
 
@@ -212,6 +226,15 @@ static uint64_t longest_wait(void)
 	return collector.due_ms > now ? collector.due_ms - now : 0;
 }
 
+/* Modules that were loaded since. */
+static void redirect(void)
+{
+	/* relaxed, both: who waits looks again. */
+	atomic_store_explicit(&collector.is_redirecting, true, memory_order_relaxed);
+	imports_redirect();
+	atomic_store_explicit(&collector.is_redirecting, false, memory_order_relaxed);
+}
+
 static void *run(void *arg)
 {
 	const uint64_t open = ~(BIT(scan_threads_signal()) | BIT(SETXID));
@@ -223,8 +246,8 @@ static void *run(void *arg)
 		/* acquire: pairs with the release in wake(). */
 		uint32_t news = atomic_load_explicit(&collector.news, memory_order_acquire);
 
-		if (serve()) {
-			imports_redirect();     /* modules that were loaded since */
+		if (serve_apart()) {
+			redirect();
 			continue;
 		}
 		if (reporter_is_last()) {
@@ -292,6 +315,15 @@ static bool is_answered(uint64_t number)
 	return atomic_load_explicit(&collector.nanswered, memory_order_acquire) >= number;
 }
 
+/* Else it may be held up by a lock of the loader's, which who waits for it has: in a callback of
+ * dl_iterate_phdr(). */
+static bool is_thread_free(void)
+{
+	/* relaxed: looked at again. */
+	return state_of() == COLLECTOR_RUNS
+	       && !atomic_load_explicit(&collector.is_redirecting, memory_order_relaxed);
+}
+
 /* Who waits helps where a processor is idle: with one that is not, a thread of the program waited for it
  * for whole time slices. */
 static void await_cycle(uint64_t number)
@@ -300,7 +332,7 @@ static void await_cycle(uint64_t number)
 		/* acquire: pairs with the release in wake(). */
 		uint32_t nended = atomic_load_explicit(&collector.nended, memory_order_acquire);
 
-		if (state_of() == COLLECTOR_RUNS) {
+		if (is_thread_free()) {
 			if (cycle_phase() == CYCLE_OFF)
 				wake(&collector.news);
 			else if (workers_can_be_spared() && cycle_assist(ASSIST_BYTES))
@@ -385,6 +417,7 @@ void collector_fork_child(void)
 	/* relaxed, all: the child has one thread. */
 	atomic_store_explicit(&collector.is_wanted, false, memory_order_relaxed);
 	atomic_store_explicit(&collector.is_busy, false, memory_order_relaxed);
+	atomic_store_explicit(&collector.is_redirecting, false, memory_order_relaxed);
 	atomic_store_explicit(&collector.nanswered,
 	                      atomic_load_explicit(&collector.nasked, memory_order_relaxed),
 	                      memory_order_relaxed);

@@ -1,7 +1,8 @@
-/* report_room.c: see report_room.h. Reached from reports.c. By the system call itself: the wrapper of
+/* report_room.c: see report_room.h. Reached from reports.c and collector.c. By the system call itself: the wrapper of
  * setrlimit() is the program's. */
 #include "preload/report_room.h"
 
+#include "core/marks.h"
 #include "core/report.h"
 #include "scan/own.h"
 #include "scan/peek.h"
@@ -41,7 +42,7 @@ static bool raise_limit(struct rlimit *raised, rlim_t *saved)
 	peek_close(lowest);
 	if (limit(NULL, raised) || (lowest >= 0 && (rlim_t)lowest + OWN_FILES <= raised->rlim_cur))
 		return false;
-	if (lowest < 0 && raised->rlim_cur == raised->rlim_max)
+	if (lowest < 0 && raised->rlim_cur == raised->rlim_max && !marks_are_on())
 		report_line("no file descriptor is left for a report of leaks", NULL);
 	*saved = raised->rlim_cur;
 	raised->rlim_cur += raised->rlim_max - raised->rlim_cur < OWN_FILES

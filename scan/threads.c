@@ -415,6 +415,16 @@ static uintptr_t programs_frame(uintptr_t frame)
 	return frame >= own_stack.base && frame < own_stack.limit ? own_stack.frame : frame;
 }
 
+/* The registers of a thread that left its own stack are there, and what it holds now is ours. */
+static void note_self(uintptr_t frame, const uintptr_t registers[])
+{
+	world.self_frame = programs_frame(frame);
+	if (world.self_frame == frame)
+		memcpy(world.self_registers, registers, sizeof world.self_registers);
+	else
+		memset(world.self_registers, 0, sizeof world.self_registers);
+}
+
 __attribute__((noinline)) bool scan_stop(void)
 {
 	uintptr_t registers[REGS_NSAVED];
@@ -423,8 +433,7 @@ __attribute__((noinline)) bool scan_stop(void)
 	if (!scan_threads_is_on())
 		return false;
 	take_world();
-	memcpy(world.self_registers, registers, sizeof registers);
-	world.self_frame = programs_frame((uintptr_t)__builtin_frame_address(0));
+	note_self((uintptr_t)__builtin_frame_address(0), registers);
 	begin_stop();
 	if (!world.nleaving && world_install() && stop_others())
 		return true;

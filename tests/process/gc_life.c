@@ -6,6 +6,7 @@
  */
 #include "tests/process/process.h"
 
+#include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -213,6 +214,23 @@ static void from_a_handler(void)
 	check_list();
 }
 
+static int collect_often(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)info;
+	(void)size;
+	(void)arg;
+	for (unsigned i = 0; i < 10; i++)
+		spangc_collect();
+	return 1;
+}
+
+/* Which has a lock of the loader's, that the thread that collects may want after a cycle. */
+static void from_a_callback(void)
+{
+	dl_iterate_phdr(collect_often, NULL);
+	check_list();
+}
+
 static void *end_last(void *first)
 {
 	CHECK(pthread_join(*(pthread_t *)first, NULL) == 0);
@@ -358,6 +376,7 @@ int main(int argc, char **argv)
 	needs_one_thread();
 	many_at_once();
 	from_a_handler();
+	from_a_callback();
 	first_thread_ends();
 	cant_be_stopped();
 	uses_uring();
