@@ -2,6 +2,7 @@
  * lines have Go's form, their numbers go up, and SPANGC_STATS=1 and spangc_stats_get() count the same
  * cycles; more percent is fewer cycles, off is none; SPANGC_GC_PERIOD collects in an idle program;
  * SPANGC_GC_FREE=ignore makes garbage of what is freed; SPANGC_GC_DIRTY is the line's last word.
+ *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
 
