@@ -5,7 +5,8 @@
  *
  * 64 KiB: each open granule among closed ones is a mapping of the kernel's more, of which a process may
  * have 65,530; without some left the program's own mmap and pthread_create fail. After 8,000 openings
- * all is open. Memory that the program itself has protected otherwise is left as it is, and counts as open.
+ * all is open. Memory that the program itself has protected otherwise is left as it is, and counts as open;
+ * so does what stopped threads stand on.
  */
 #ifndef SCAN_GUARD_H
 #define SCAN_GUARD_H
