@@ -3,14 +3,13 @@
  * more are the program, its libraries, tables, and what is taken until the collector gets a processor.
  */
 #include "tests/process/process.h"
+#include "tests/process/peak.h"
 
 #define LIMIT MIB(80)
 #define OVERSHOOT MIB(40)
 #define NHELD 20000
 #define NMADE 400000
 #define BLOCK_BYTES 1000
-
-static const char *limit;
 
 static void set_limit(void)
 {
@@ -37,20 +36,6 @@ static int work(void)
 		CHECK(*held[i] == i);
 	dprintf(2, "peak %zu\n", proc_bytes("/proc/self/status", "VmHWM"));
 	return 0;
-}
-
-/* RSS at its highest, of a child with that limit. */
-static size_t peak_with(const char *value)
-{
-	struct outcome o;
-	const char *said;
-
-	limit = value;
-	run_self(&o, "child", set_limit);
-	CHECKF(ended_well(&o), "%s: %x %s", value, (unsigned)o.status, o.err);
-	said = strstr(o.err, "peak ");
-	CHECKF(said, "%s", o.err);
-	return strtoull(said + 5, NULL, 10);
 }
 
 int main(int argc, char **argv)

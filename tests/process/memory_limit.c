@@ -3,30 +3,15 @@
  * what the library may overshoot.
  */
 #include "tests/process/idle_heaps.h"
+#include "tests/process/peak.h"
 
 #define LIMIT MIB(80)
 #define OVERSHOOT MIB(12)
-
-static const char *limit;
 
 static void set_limit(void)
 {
 	setenv("SPANGC_RELEASE_DELAY", "10s", 1);
 	setenv("SPANGC_MEMORY_LIMIT", limit, 1);
-}
-
-/* RSS at its highest, of a child with that limit. */
-static size_t peak_with(const char *value)
-{
-	struct outcome o;
-	const char *said;
-
-	limit = value;
-	run_self(&o, "child", set_limit);
-	CHECKF(ended_well(&o), "%s: %x %s", value, (unsigned)o.status, o.err);
-	said = strstr(o.err, "peak ");
-	CHECKF(said, "%s", o.err);
-	return strtoull(said + 5, NULL, 10);
 }
 
 int main(int argc, char **argv)

@@ -14,8 +14,8 @@
 #include "scan/threads.h"
 #include "scan/workers.h"
 #include "tests/core.h"
+#include "tests/seed.h"
 
-static uint64_t rng;
 
 static void start(void)
 {
@@ -23,22 +23,6 @@ static void start(void)
 	mark_set_align(sizeof(uintptr_t));
 	mark_set_workers(1);
 	mark_limit_work(SIZE_MAX);
-}
-
-static uint64_t next_random(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng;
-}
-
-static void seed_random(void)
-{
-	const char *given = getenv("SEED");
-
-	rng = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 2654435761u | 1;
-	fprintf(stderr, "SEED=%llu\n", (unsigned long long)rng);
 }
 
 /* As preload asks for it. */

@@ -16,6 +16,7 @@
 #include "scan/work.h"
 #include "scan/workers.h"
 #include "tests/core.h"
+#include "tests/seed.h"
 
 #define WORDS 8
 #define NBLOCKS 60000                           /* read in more than MARK_ALONE_BYTES */
@@ -24,7 +25,6 @@
 static uintptr_t **block, **sorted;
 static size_t nblocks;
 static bool *is_reachable;
-static uint64_t rng;
 
 static void start(void)
 {
@@ -32,22 +32,6 @@ static void start(void)
 	mark_set_align(sizeof(uintptr_t));
 	mark_limit_work(SIZE_MAX);
 	workers_pretend(NULL, NULL);
-}
-
-static uint64_t next_random(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng;
-}
-
-static void seed_random(void)
-{
-	const char *given = getenv("SEED");
-
-	rng = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 2654435761u | 1;
-	fprintf(stderr, "SEED=%llu\n", (unsigned long long)rng);
 }
 
 static void make_blocks(size_t n, size_t nbytes)
