@@ -14,6 +14,7 @@
 #include "core/budget.h"
 #include "core/heap.h"
 #include "core/knobs.h"
+#include "core/limit.h"
 #include "core/meta.h"
 #include "core/os.h"
 #include "core/sweep.h"
@@ -49,6 +50,7 @@ static struct {
 	struct pacer_plan plan;
 	uint64_t start_ns;                      /* of the process */
 	uint64_t start_bytes;                   /* in use, when the cycle began ... */
+	uint64_t resident_bytes;                /* ... then, of the heap and its records */
 	uint64_t began_ns, began_cpu_us;        /* ... then, and what its thread had taken by `clock` */
 	int clock;
 	_Atomic uint64_t swept_from;            /* in use, when its sweep was first looked at; 0: not yet */
@@ -66,10 +68,24 @@ static int64_t budget_until(uint64_t trigger, uint64_t now)
 	return trigger > now ? (int64_t)(trigger - now) : 0;
 }
 
+static double since_s(uint64_t ns)
+{
+	return (double)(os_now_ns() - ns) / NS_PER_S;
+}
+
+/* Until a cycle may be due: behind the near trigger that is a matter of time. */
+static void wait_for_trigger(void)
+{
+	uint64_t used = cycle_used_bytes(), near = pacing.plan.near_trigger_bytes;
+	int64_t until = budget_until(used < near ? near : pacing.plan.trigger_bytes, used);
+
+	budget_set(used < near || until < (int64_t)WAIT_BYTES ? until : (int64_t)WAIT_BYTES);
+}
+
 static void plan_next(void)
 {
 	pacing.plan = pacer_plan(&pacing.pacer, meta_bytes(), cycle_can_be_minor());
-	budget_set(budget_until(pacing.plan.trigger_bytes, cycle_used_bytes()));
+	wait_for_trigger();
 }
 
 void pacing_start(void)
@@ -90,25 +106,23 @@ enum cycle_kind pacing_kind(void)
 
 enum cycle_kind pacing_kind_by_clock(void)
 {
-	double since_s = (double)(os_now_ns() - pacing.full_ended_ns) / NS_PER_S;
+	bool is_cheap = pacer_full_is_cheap(&pacing.pacer, since_s(pacing.full_ended_ns));
 
-	return pacing.plan.may_be_minor && !pacer_full_is_cheap(&pacing.pacer, since_s) ? CYCLE_MINOR
-	                                                                                : CYCLE_FULL;
+	return pacing.plan.may_be_minor && !is_cheap ? CYCLE_MINOR : CYCLE_FULL;
 }
 
 bool pacing_is_due(void)
 {
-	uint64_t used = cycle_used_bytes();
-
-	if (used >= pacing.plan.trigger_bytes)
+	if (pacer_is_due(&pacing.plan, cycle_used_bytes(), since_s(pacing.ended_ns)))
 		return true;
-	budget_set(budget_until(pacing.plan.trigger_bytes, used));
+	wait_for_trigger();
 	return false;
 }
 
 bool pacing_begin(void)
 {
 	pacing.start_bytes = cycle_used_bytes();
+	pacing.resident_bytes = limit_resident_bytes();
 	pacing.clock = os_thread_clock();
 	pacing.began_cpu_us = os_thread_cpu_us();
 	pacing.began_ns = os_now_ns();
@@ -155,6 +169,8 @@ static void learn(const struct cycle_last *last, uint64_t elapsed_ns)
 		.live_bytes = last->heap_marked > last->reclaimed_bytes
 		              ? last->heap_marked - last->reclaimed_bytes : 0,
 		.marked_bytes = last->live_bytes,
+		.marked_blocks = last->live_blocks,
+		.resident_bytes = pacing.resident_bytes,
 		.reclaimed_bytes = last->reclaimed_bytes,
 		.root_bytes = last->root_bytes,
 		.work_bytes = last->read_bytes > last->root_bytes && read > helped ? read - helped : 0,
@@ -192,7 +208,9 @@ void pacing_end(bool is_forced, int fd)
 		/* As if it had found nothing dead: not again at once. */
 		pacing.plan.trigger_bytes += pacing.plan.trigger_bytes / 4;
 		pacing.plan.goal_bytes += pacing.plan.goal_bytes / 4;
-		budget_set(budget_until(pacing.plan.trigger_bytes, cycle_used_bytes()));
+		pacing.plan.near_trigger_bytes = pacing.plan.trigger_bytes;
+		pacing.plan.near_goal_bytes = pacing.plan.goal_bytes;
+		wait_for_trigger();
 	} else {
 		learn(&last, last.ended_ns - pacing.ended_ns);
 		plan_next();
@@ -298,7 +316,7 @@ static void help_sweep(void)
  * the time is for collecting. */
 static bool has_to_wait(void)
 {
-	return (double)(os_now_ns() - pacing.ended_ns) / NS_PER_S < pacing.plan.wait_s;
+	return since_s(pacing.ended_ns) < pacing.plan.wait_s;
 }
 
 bool pacing_spent(void)
@@ -319,6 +337,8 @@ bool pacing_spent(void)
 		budget_set(WAIT_BYTES);
 		return false;
 	}
+	if (!pacing_is_due())
+		return false;
 	budget_set(AGAIN_BYTES);
 	nap(late_bytes(cycle_used_bytes(), pacing.plan.goal_bytes));
 	return true;

@@ -28,6 +28,8 @@ struct program {
 	double nprocs, nworkers;
 	double stop_s;                          /* of each cycle */
 	double other_bytes;
+	double spread;                          /* resident bytes for a byte in use; 0: not known */
+	double block_bytes;                     /* of a slot */
 	bool   can_be_minor;
 	bool   no_assists;
 
@@ -78,6 +80,7 @@ static void begin_cycle(struct program *g)
 	g->garbage_at_start = g->young_garbage + (g->is_minor ? 0 : g->old_garbage);
 	g->done_bytes = g->debt_bytes = 0;
 	g->cycle = (struct pacer_cycle){ .is_minor = g->is_minor, .start_bytes = (uint64_t)heap_of(g),
+		                         .resident_bytes = (uint64_t)(heap_of(g) * g->spread),
 		                         .root_bytes = (uint64_t)g->root_bytes };
 }
 
@@ -92,6 +95,8 @@ static void end_cycle(struct program *g)
 	g->young_garbage = g->young_live = 0;
 	g->cycle.live_bytes = (uint64_t)heap_of(g);
 	g->cycle.marked_bytes = (uint64_t)g->work_bytes;
+	if (g->block_bytes > 0)
+		g->cycle.marked_blocks = (uint64_t)(g->work_bytes / g->block_bytes);
 	g->cycle.reclaimed_bytes = (uint64_t)found;
 	g->cycle.stopped_s = g->stop_s;
 	g->cycle.cpu_s += sweep_s + g->root_bytes / g->mark_bps;
@@ -159,7 +164,7 @@ static void step(struct program *g)
 		g->most_over_goal = fmax(g->most_over_goal, heap_of(g) / (double)g->plan.goal_bytes);
 	if (g->is_marking && g->done_bytes >= g->work_bytes)
 		end_cycle(g);
-	else if (!g->is_marking && heap_of(g) >= (double)g->plan.trigger_bytes
+	else if (!g->is_marking && pacer_is_due(&g->plan, (uint64_t)heap_of(g), g->now_s - g->ended_s)
 	         && heap_of(g) > before && g->now_s >= g->ended_s + g->plan.wait_s)
 		begin_cycle(g);
 }
@@ -425,6 +430,49 @@ Test(pacer, a_tiny_heap_that_is_taken_from_fast_gets_some_room)
 	cr_assert_lt(g.most_bytes, MB(5));
 }
 
+/* 140 MB of slots, of which the program asked for less, and which take more. */
+static struct program a_leaking_server(double take_bps)
+{
+	struct program g = a_program(1, take_bps, MB(140));
+
+	g.can_be_minor = true;
+	g.spread = 1.08;
+	g.block_bytes = 208;
+	start(&g, 100, PACER_NO_LIMIT);
+	run(&g, 10);
+	forget(&g);
+	run(&g, 300);
+	return g;
+}
+
+Test(pacer, a_slow_leak_stays_within_twice_of_what_was_asked_for)
+{
+	struct program g = a_leaking_server(MB(5));
+
+	tell(&g, "leaking server", 300);
+	cr_assert_lt(g.most_bytes * g.spread, 2 * MB(140) * (1 - 1.0 / 16));
+	cr_assert_lt(share_of(&g, 300), 0.01);
+	g = a_leaking_server(MB(100));
+	tell(&g, "leaking faster", 300);
+	cr_assert_gt(g.most_bytes, 1.95 * MB(140), "the other goal");
+	cr_assert_lt(g.most_over_goal, 1.05);
+}
+
+/* Half of the memory is free slots that nobody wants. */
+Test(pacer, a_heap_full_of_holes_is_not_read_all_the_time)
+{
+	struct program g = a_program(1, MB(5), MB(140));
+
+	g.spread = 2;
+	start(&g, 100, PACER_NO_LIMIT);
+	run(&g, 10);
+	forget(&g);
+	run(&g, 100);
+	tell(&g, "holes", 100);
+	cr_assert_lt(share_of(&g, 100), 0.012);
+	cr_assert_lt(g.most_bytes, 1.6 * MB(140));
+}
+
 /* --- arithmetic --- */
 
 static struct pacer_plan plan_after(uint64_t live_bytes, uint64_t root_bytes, uint64_t percent)
@@ -462,6 +510,87 @@ Test(pacer, the_trigger_lies_between_what_lives_and_the_goal)
 			cr_assert_leq(plan.trigger_bytes, plan.goal_bytes);
 		}
 	}
+}
+
+/* Of 100 MiB, 90 a block of 160 bytes, 25 are beside it: (90 + 90) / 1.25. */
+static struct pacer_cycle a_spread_cycle(void)
+{
+	return (struct pacer_cycle){ .start_bytes = MIB(200), .end_bytes = MIB(200), .live_bytes = MIB(100),
+		                     .marked_bytes = MIB(100), .marked_blocks = MIB(100) / 160,
+		                     .resident_bytes = MIB(250), .cpu_s = 0.1, .elapsed_s = 1 };
+}
+
+Test(pacer, the_near_goal_is_resident_memory_for_what_was_asked_for)
+{
+	struct pacer_cycle c = a_spread_cycle();
+	struct pacer p;
+	double asked;
+
+	pacer_start(&p, 100, PACER_NO_LIMIT, 2, 1);
+	pacer_learn(&p, &c);
+	asked = 1 - 10.0 / 160;
+	cr_assert_float_eq((double)pacer_plan(&p, 0, false).near_goal_bytes, MB(200) * asked / 1.25, MB(0.01));
+	cr_assert_eq(pacer_plan(&p, 0, false).goal_bytes, MIB(200));
+	cr_assert_float_eq(pacer_plan(&p, 0, false).near_after_s, 5, 1e-9, "0.1 s of 2 processors");
+	c.resident_bytes = MIB(400);
+	pacer_learn(&p, &c);
+	cr_assert_float_eq((double)pacer_plan(&p, 0, false).near_goal_bytes, MB(200) * asked / 1.25, MB(0.01),
+	                   "the least counts");
+	for (int i = 1; i < PACER_NCYCLES; i++)
+		pacer_learn(&p, &c);
+	cr_assert_eq(pacer_plan(&p, 0, false).near_goal_bytes, MIB(125), "a quarter of the way");
+}
+
+Test(pacer, there_is_no_near_goal_where_nothing_is_known)
+{
+	struct pacer_plan plan = plan_after(MIB(100), MIB(10), 100);
+
+	cr_assert_eq(plan.near_goal_bytes, plan.goal_bytes);
+	cr_assert_eq(plan.near_trigger_bytes, plan.trigger_bytes);
+	plan = plan_after(MIB(100), MIB(10), PACER_PERCENT_OFF);
+	cr_assert_eq(plan.near_goal_bytes, UINT64_MAX);
+	cr_assert_eq(plan.near_trigger_bytes, UINT64_MAX);
+}
+
+Test(pacer, small_blocks_have_large_ends)
+{
+	static const struct { uint64_t block_bytes; double lost; } cases[] = {
+		{ 16, 8 }, { 128, 8 }, { 256, 16 }, { 65536, 4096 }, { MIB(1), 4096 },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct pacer_cycle c = a_spread_cycle();
+		struct pacer p;
+		double block = (double)cases[i].block_bytes;
+
+		c.marked_bytes = 1000 * cases[i].block_bytes;
+		c.marked_blocks = 1000;
+		pacer_start(&p, 100, PACER_NO_LIMIT, 2, 1);
+		pacer_learn(&p, &c);
+		cr_assert_float_eq(p.asked_share, 1 - cases[i].lost / block, 1e-9);
+	}
+}
+
+Test(pacer, the_near_goal_counts_after_a_while)
+{
+	struct pacer_plan plan = { .goal_bytes = 200, .trigger_bytes = 190, .near_goal_bytes = 150,
+		                   .near_trigger_bytes = 140, .near_after_s = 5 };
+
+	cr_assert_not(pacer_is_due(&plan, 139, 100));
+	cr_assert_not(pacer_is_due(&plan, 189, 4.9));
+	cr_assert(pacer_is_due(&plan, 140, 5));
+	cr_assert(pacer_is_due(&plan, 190, 0));
+}
+
+Test(pacer, a_cycle_that_begins_near_has_the_near_goal)
+{
+	struct pacer_plan plan = { .goal_bytes = MIB(200), .trigger_bytes = MIB(190),
+		                   .near_goal_bytes = MIB(150), .near_trigger_bytes = MIB(140) }, far = plan;
+
+	pacer_begin(&plan, MIB(141));
+	cr_assert_eq(plan.goal_bytes, MIB(151), "as far as it was from the trigger");
+	pacer_begin(&far, MIB(100));
+	cr_assert_eq(far.goal_bytes, MIB(200), "one that was asked for");
 }
 
 Test(pacer, a_limit_counts_without_a_percentage)
