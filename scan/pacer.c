@@ -273,6 +273,7 @@ struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool i
 	bool is_minor = may_be_minor && !p->is_growing;
 	uint64_t work = work_ahead(p, is_minor);
 	bool has_excess = p->excess_s >= EXCESS_MAX_S * p->nprocs;
+	bool is_limited = goal_by_limit(p, other_bytes) < goal_by_percent(p);
 
 	trigger = trigger_before(p, to, work);
 	near_trigger = trigger_before(p, near, work);
@@ -284,7 +285,8 @@ struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool i
 		.near_after_s = (is_minor ? p->cost_s : p->full_cost_s) / (NEAR_SHARE * p->nprocs),
 		.work_bytes = work,
 		.assist_ratio = (double)work / at_least(to - trigger, 1),
-		.is_limited = goal_by_limit(p, other_bytes) < goal_by_percent(p),
+		.most_bytes = is_limited ? UINT64_MAX : to_bytes(2 * to - (double)p->base_bytes),
+		.is_limited = is_limited,
 		.has_assists = !has_excess,
 		.wait_s = has_excess ? p->wait_s : 0,
 		.next_is_minor = is_minor,
@@ -341,7 +343,7 @@ uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint6
 	uint64_t way = goal_bytes > start_bytes ? goal_bytes - start_bytes : 0;
 	uint64_t to = plan->is_limited ? goal_bytes : goal_bytes + way / PATIENCE;
 
-	if (!plan->has_assists || goal_bytes == UINT64_MAX)
+	if (goal_bytes == UINT64_MAX || (!plan->has_assists && now_bytes < plan->most_bytes))
 		return 0;
 	share = to_bytes(at_most(at_least((double)taken_bytes * plan->assist_ratio * ASSIST_SHARE,
 	                                  ASSIST_MIN_BYTES), ASSIST_MAX_BYTES));

@@ -24,8 +24,9 @@
  *            workers alone are to meet the goal; whoever helps is not doing his own work) or, near
  *            the limit, to the goal; sweeping with one to half of the way to the next trigger. A
  *            thread that allocates does what is missing, as far as its own share goes.
- *   limit    collection takes at most half of the processors' time, whatever the goal: beyond that
- *            no thread assists, and the next cycle waits.
+ *   half     collection takes at most half of the processors' time, whatever the goal: beyond that
+ *            no thread assists, and the next cycle waits; until the heap is twice as far from what
+ *            lives as its goal is, if that is not the limit's: there memory counts for more.
  *
  * A minor cycle keeps the marks of what lived and finds only what died young. It never moves the
  * goal: that stays what the last full cycle made it, so what minor cycles fail to find costs no more
@@ -100,12 +101,13 @@ struct pacer_plan {
 	uint64_t near_trigger_bytes;
 	double   near_after_s;                  /* ... from so long after the last cycle on */
 	uint64_t work_bytes;                    /* what that cycle will read, presumably */
+	uint64_t most_bytes;                    /* heap in use that counts for more than the half */
 	double   assist_ratio;                  /* bytes read for a byte taken */
 	double   wait_s;                        /* no cycle starts before this has passed */
 	bool     next_is_minor;                 /* if the heap calls for it; ... */
 	bool     may_be_minor;                  /* ... if it comes by the clock */
 	bool     is_limited;                    /* the goal is what the memory limit makes it */
-	bool     has_assists;                   /* false: collection has had its half */
+	bool     has_assists;                   /* false: collection has had its half, but see most_bytes */
 };
 
 /* ctx: any */

@@ -312,11 +312,11 @@ static void help_sweep(void)
 		nap(late);
 }
 
-/* A cycle that fails over and over, or a heap that grows at once behind the goal: not more than half of
- * the time is for collecting. */
+/* A cycle that fails over and over, or a heap that grows at once behind the goal, but not too far: not
+ * more than half of the time is for collecting. */
 static bool has_to_wait(void)
 {
-	return since_s(pacing.ended_ns) < pacing.plan.wait_s;
+	return since_s(pacing.ended_ns) < pacing.plan.wait_s && cycle_used_bytes() < pacing.plan.most_bytes;
 }
 
 bool pacing_spent(void)

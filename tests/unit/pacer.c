@@ -256,7 +256,7 @@ Test(pacer, a_burst_after_quiet_does_not_run_away)
 	cr_assert_lt(share_of(&g, 33), 0.3);
 }
 
-/* Faster than half of the processors can follow: the half is kept, and what it needs is bounded. */
+/* Faster than half of the processors can follow: what it needs is bounded, else it has its half. */
 Test(pacer, a_program_that_is_too_fast_gets_its_half)
 {
 	struct program g = a_program(2, MB(1500), MB(100));
@@ -267,7 +267,8 @@ Test(pacer, a_program_that_is_too_fast_gets_its_half)
 	run(&g, 20);
 	tell(&g, "too fast", 20);
 	cr_assert_lt(share_of(&g, 20), 0.52);
-	cr_assert_lt(g.most_bytes, MB(2000));
+	cr_assert_lt(g.most_over_goal, 1.4);
+	cr_assert_lt(g.most_bytes, MB(700));
 }
 
 /* What lives falls to a tenth, and comes again. */
@@ -582,6 +583,19 @@ Test(pacer, the_near_goal_counts_after_a_while)
 	cr_assert(pacer_is_due(&plan, 190, 0));
 }
 
+Test(pacer, the_limit_is_no_reason_to_take_more_than_the_half)
+{
+	struct pacer_cycle c = a_spread_cycle();
+	struct pacer p;
+
+	pacer_start(&p, 100, PACER_NO_LIMIT, 2, 1);
+	pacer_learn(&p, &c);
+	cr_assert_eq(pacer_plan(&p, 0, false).most_bytes, MIB(300));
+	pacer_start(&p, 100, MIB(150), 2, 1);
+	pacer_learn(&p, &c);
+	cr_assert_eq(pacer_plan(&p, 0, false).most_bytes, UINT64_MAX);
+}
+
 Test(pacer, a_cycle_that_begins_near_has_the_near_goal)
 {
 	struct pacer_plan plan = { .goal_bytes = MIB(200), .trigger_bytes = MIB(190),
@@ -623,7 +637,7 @@ Test(pacer, due_is_a_line)
 Test(pacer, an_assist_is_bounded)
 {
 	struct pacer_plan plan = { .goal_bytes = MIB(200), .work_bytes = MIB(150), .assist_ratio = 1.5,
-		                    .has_assists = true };
+		                   .most_bytes = MIB(300), .has_assists = true };
 
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(100), 0, MIB(1)), 0);
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(101), 0, MIB(1)), MIB(1), "the line ends at 250");
@@ -639,6 +653,8 @@ Test(pacer, an_assist_is_bounded)
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(200), MIB(500), MIB(1)), MIB(1), "no further");
 	plan.has_assists = false;
 	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(199), 0, MIB(1)), 0, "the half is used up");
+	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(299), 0, MIB(1)), 0);
+	cr_assert_eq(pacer_assist(&plan, MIB(100), MIB(300), 0, MIB(1)), MIB(1), "twice the way");
 }
 
 Test(pacer, by_the_clock_a_full_cycle_comes_if_it_is_cheap)
