@@ -1,7 +1,7 @@
 /* pacer.c: goal, trigger, assists and the choice between minor and full cycles.
  *
  * Reached from the thread that runs cycles, pacer_assist() and pacer_due() from any that allocates.
- * Depends on base.h only. Checked against simulated programs by tests/unit/pacer.c.
+ * Depends on base.h only. Checked against simulated programs by tests/unit/pacer_programs.c.
  */
 #include "scan/pacer.h"
 
