@@ -23,16 +23,11 @@ extern char **environ;
 #define FUNCTIONS(F) \
 	F(execve) F(execv) F(execvp) F(execvpe) F(execl) F(execlp) F(execle) F(fexecve) F(execveat)
 
-enum {
-#define F(name) NR_##name,
-	FUNCTIONS(F)
-#undef F
-	NFUNCTIONS
-};
+enum { FUNCTIONS(IMPORT_NUMBER) NFUNCTIONS };
 
 static struct import import[NFUNCTIONS];
 
-#define REAL(name) ((__typeof__(&name))import[NR_##name].real)
+#define REAL(name) IMPORT_REAL(import, name)
 
 static void report_if_there(const char *path)
 {
@@ -185,11 +180,7 @@ static int our_execle(const char *path, const char *first, ...)
 	return our_execve(path, argv, env);
 }
 
-static struct import import[NFUNCTIONS] = {
-#define F(name) { #name, (void *)our_##name, NULL },
-	FUNCTIONS(F)
-#undef F
-};
+static struct import import[NFUNCTIONS] = { FUNCTIONS(IMPORT_ROW) };
 
 void execs_start(void)
 {
