@@ -7,7 +7,9 @@
  *                   marking          until the next look at whether marking is behind
  *                   sweeping         the same for the sweep
  * plan, start_bytes and swept_from change while phase is CYCLE_OFF only, and are read in other phases: a
- * thread that is late by a phase reads some of each, and helps too much or too little, once.
+ * thread that is late by a phase reads some of each, and helps too much or too little, once. Read while
+ * it is CYCLE_OFF, they may start a cycle that is not due (who runs it looks again), or none for
+ * AGAIN_BYTES: the budget up to a trigger is set by who runs cycles alone.
  */
 #include "scan/pacing.h"
 
@@ -330,9 +332,10 @@ bool pacing_spent(void)
 		budget_set(WAIT_BYTES);
 		return false;
 	}
-	if (!pacing_is_due())
-		return false;
+	/* Not until the next trigger: what is planned may just have changed. */
 	budget_set(AGAIN_BYTES);
+	if (!pacer_is_due(&pacing.plan, cycle_used_bytes(), since_s(pacing.ended_ns)))
+		return false;
 	nap(late_bytes(cycle_used_bytes(), pacing.plan.goal_bytes));
 	return true;
 }
