@@ -158,7 +158,10 @@ static void minor_ones(void)
 		check(cycle_last().kind == CYCLE_MINOR);
 		check(is_nearly(count_lost()));
 		check(length() == NBLOCKS + NNEW * i);
-		check(cycle_last().read_bytes < NBLOCKS * sizeof(struct node));
+		struct cycle_last last = cycle_last();
+
+		/* Roots are read beside the program and in the stop: under ASan these are 2.7 MB. */
+		check(last.read_bytes - 2 * last.root_bytes < NBLOCKS * sizeof(struct node));
 	}
 	/* What was old and is lost now: not before a full one. */
 	kept = NULL;
