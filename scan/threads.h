@@ -6,8 +6,8 @@
  * libc keeps for the next one, is known to be dead.
  *
  * Stopping is a real-time signal for each thread, whose handler says that it is there and waits for
- * the resume. Our own code holds LOCK_HEAPS, LOCK_CENTRAL, LOCK_PAGES and LOCK_META with signals
- * blocked only, so no stopped thread holds one of these. Any other lock, libc's and the loader's
+ * the resume. Our own code holds LOCK_HEAPS, LOCK_CENTRAL, LOCK_PAGES, LOCK_THREADS and LOCK_META with
+ * signals blocked only, so no stopped thread holds one of these. Any other lock, libc's and the loader's
  * too, may be held: no dl_iterate_phdr, no pthread call, no stdio until the resume.
  */
 #ifndef SCAN_THREADS_H
