@@ -208,6 +208,22 @@ HOT void cache_hand_out(void *p, class_idx c)
 	atomic_store_explicit(heap_granule((uintptr_t)p), c, memory_order_release);
 }
 
+/* malloc() of mode gc, where blocks have no records. NULL: the slow half knows more.
+ * ctx: alloc. No lock, no call */
+HOT void *cache_alloc_marked(size_t nbytes)
+{
+	nbytes++;                               /* heap.tail_bytes */
+	if (unlikely(heap.tail_bytes != 1 || nbytes > SIZECLASS_SMALL))
+		return NULL;
+
+	class_idx c = sizeclass_of_small(nbytes);
+	void *p = cache_take_slot(c);
+
+	if (likely(p != NULL))
+		cache_hand_out(p, c);
+	return p;
+}
+
 /* The opposite: the block of class c at p is none from now on. False: somebody else did the same, or
  * a sweep is looking at it. ctx: alloc */
 HOT bool cache_bury_once(void *p, class_idx c)

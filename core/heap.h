@@ -106,6 +106,13 @@ static inline bool heap_contains(uintptr_t p)
 	return p - heap.base < atomic_load_explicit(&heap.nbytes, memory_order_acquire);
 }
 
+/* ctx: any, signal */
+static inline uintptr_t heap_end(void)
+{
+	/* acquire: pairs with the release in grow_by(). */
+	return heap.base + atomic_load_explicit(&heap.nbytes, memory_order_acquire);
+}
+
 /* The entry of a page. relaxed: ordered by the count that covers the page, or by what the caller
  * knows the page from. */
 HOT struct span *_Atomic *heap_page_entry(size_t page)

@@ -9,7 +9,7 @@
  *              and sets the mark; writes the granule
  *     free     clears the granule; clears the mark; the slot goes into a magazine
  * A mark where no block is, from a register or because the block was freed meanwhile, goes with the
- * sweep: after it a mark says that a block starts there.
+ * sweep: after it a mark says that a block starts there, or will (marks_foresee()).
  */
 #ifndef CORE_MARKS_H
 #define CORE_MARKS_H
@@ -92,17 +92,22 @@ HOT void marks_died(const void *p)
 }
 
 /* Slots that come in a batch while is_black, before they are used: one write for those that share a
- * word of marks. The sweep wipes what was not used by then. ctx: alloc */
+ * word of marks. A sweep wipes what was not used by then, and marks_forget() what goes back unused: what
+ * is left is a mark of a slot at hand, which becomes a block that lives until the next full cycle.
+ * ctx: alloc */
 void marks_set_batch(void **slots, unsigned n);
 
 /* ctx: alloc */
 HOT void marks_foresee(void **slots, unsigned n)
 {
-	/* relaxed, both: nothing depends on it. */
-	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed))
-	    && !atomic_load_explicit(&marks.is_sweeping, memory_order_relaxed))
+	/* relaxed: nothing depends on it. */
+	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
 		marks_set_batch(slots, n);
 }
+
+/* Slots that leave a magazine for their span: there they have no mark, or the block of another class that
+ * comes to lie there would look as if it were marked. ctx: alloc, mode gc */
+void marks_forget(void **slots, unsigned n);
 
 /* No block of the first `heap_bytes` has a mark, but for those that are born or marked meanwhile.
  * ctx: any */

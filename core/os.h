@@ -81,6 +81,9 @@ uint64_t os_now_ms(void);
 /* Monotonic clock, nanoseconds. No system call where the kernel has a vDSO. ctx: any, signal */
 uint64_t os_now_ns(void);
 
+/* About so long, unless a signal comes. No cancellation point. ctx: any */
+void os_nap_ns(uint64_t ns);
+
 /* CPU time of the calling thread, of the process; microseconds. ctx: any */
 uint64_t os_thread_cpu_us(void);
 uint64_t os_process_cpu_us(void);

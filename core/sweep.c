@@ -17,8 +17,8 @@
  * A claimed block's span is stable: it has a slot that is neither free nor about to be.
  *
  * Invariants:
- *   W1  each piece is claimed once: state changes by compare and exchange, and holds a generation, so
- *       that who is late claims nothing of a later sweep (tests/race/sweep.c);
+ *   W1  each piece is claimed once: state changes by compare and exchange. Who is so late that a later
+ *       sweep has come to the state it read has claimed a piece of that sweep (tests/race/sweep.c);
  *   W2  sweep_is_done() only when every claimed piece is swept.
  */
 #include "core/sweep.h"
@@ -58,6 +58,8 @@ static struct {
 /* Slots of one bitmap word of a span, on their way there. */
 struct gathered {
 	struct span *span;
+	uintptr_t base;                         /* the span's ... */
+	size_t nbytes;                          /* ... and its length; 0: none */
 	uint64_t bits;
 	unsigned word;
 	struct sweep_counts counts;
@@ -65,9 +67,6 @@ struct gathered {
 
 void sweep_begin(size_t heap_bytes)
 {
-	/* relaxed: who claims a piece at this moment finds none. */
-	uint64_t state = atomic_load_explicit(&sweep_state, memory_order_relaxed);
-	uint64_t generation = (state >> 2 * SWEEP_UNIT_BITS) + 1;
 	uint64_t nunits = heap_bytes / SWEEP_UNIT_BYTES;
 
 	check(sweep_is_done() && marks_are_on());
@@ -81,9 +80,7 @@ void sweep_begin(size_t heap_bytes)
 	atomic_store_explicit(&sweep.nunits, nunits, memory_order_relaxed);
 	atomic_store_explicit(&marks.is_sweeping, true, memory_order_relaxed);
 	/* release: pairs with the acquire in claim(): the marks are there. */
-	atomic_store_explicit(&sweep_state,
-	                      generation << 2 * SWEEP_UNIT_BITS | nunits << SWEEP_UNIT_BITS,
-	                      memory_order_release);
+	atomic_store_explicit(&sweep_state, nunits << SWEEP_UNIT_BITS, memory_order_release);
 }
 
 bool sweep_is_done(void)
@@ -151,8 +148,11 @@ static uint64_t spread(unsigned byte)
 
 static void flush(struct gathered *g)
 {
-	if (g->bits)
+	if (g->bits) {
+		g->counts.nblocks += bit_count(g->bits);
+		g->counts.nbytes += bit_count(g->bits) * g->span->slot_bytes;
 		spanset_put_remote_word(g->span, g->word, g->bits);
+	}
 	g->bits = 0;
 }
 
@@ -160,9 +160,11 @@ static void gather(struct gathered *g, uintptr_t p)
 {
 	struct span *s = g->span;
 
-	if (!s || p - s->base >= (uintptr_t)s->npages << PAGE_SHIFT) {
+	if (unlikely(p - g->base >= g->nbytes)) {
 		flush(g);
 		g->span = s = heap_span(p);
+		g->base = s->base;
+		g->nbytes = (size_t)s->npages << PAGE_SHIFT;
 	}
 
 	unsigned slot = span_slot(s, p);
@@ -173,37 +175,26 @@ static void gather(struct gathered *g, uintptr_t p)
 	if (unlikely(heap.clears_free))
 		memset((void *)p, 0, s->slot_bytes - heap.tail_bytes);
 	g->bits |= UINT64_C(1) << slot % 64;
-	g->counts.nblocks++;
-	g->counts.nbytes += s->slot_bytes;
 }
 
 static void reclaim_large(struct gathered *g, uintptr_t p)
 {
 	flush(g);
-	g->span = NULL;
+	g->nbytes = 0;
 	g->counts.nblocks++;
 	g->counts.nlarge++;
 	g->counts.nbytes += large_reclaim((void *)p);
 }
 
-/* The claimed blocks of one word of granules, which held `w`. */
-static void reclaim(struct gathered *g, size_t first, uint64_t w, unsigned claimed)
+/* Blocks of one word of granules, which held `w`, as bits: made anew, and not to be had. */
+static COLD void put_back(size_t first, uint64_t w, unsigned reborn)
 {
-	for (; claimed; claimed &= claimed - 1) {
-		unsigned i = bit_first(claimed);
-		class_idx c = (class_idx)(w >> 8 * i);
-		uintptr_t p = heap.base + ((first + i) << MARKS_GRANULE_SHIFT);
+	for (; reborn; reborn &= reborn - 1) {
+		unsigned i = bit_first(reborn);
 
-		/* acquire: pairs with the release in cache_hand_out(): the block's span is complete. Its
-		 * value is RECLAIMED: the class is in what the word was. */
-		(void)atomic_load_explicit(&heap.granules[first + i], memory_order_acquire);
-		if (unlikely(marks_is_set(p)))
-			/* release: pairs with who waits in sweep_is_reclaimed(). */
-			atomic_store_explicit(&heap.granules[first + i], c, memory_order_release);
-		else if (unlikely(c == SIZECLASS_LARGE))
-			reclaim_large(g, p);
-		else
-			gather(g, p);
+		/* release: pairs with who waits in sweep_is_reclaimed(). */
+		atomic_store_explicit(&heap.granules[first + i], (class_idx)(w >> 8 * i),
+		                      memory_order_release);
 	}
 }
 
@@ -211,11 +202,25 @@ static void reclaim(struct gathered *g, size_t first, uint64_t w, unsigned claim
 static void claim_blocks(struct gathered *g, size_t first, unsigned dead)
 {
 	granule_word *word = (granule_word *)(uintptr_t)&heap.granules[first];
-	/* acq_rel: the granule of a block made meanwhile comes with its mark (cache_hand_out()); and
-	 * what is left in the slot comes before its reuse. */
+	/* acq_rel: the granule of a block made meanwhile comes with its mark (cache_hand_out()), and its
+	 * span is complete; what is left in the slot comes before its reuse. */
 	uint64_t w = __atomic_fetch_or(word, spread(dead), __ATOMIC_ACQ_REL);
+	unsigned claimed = blocks_in(w) & dead;
+	/* relaxed: ordered by the acquire above. */
+	unsigned reborn = (unsigned)(atomic_load_explicit(&marks.bits[first / GROUP], memory_order_relaxed)
+	                             >> first % GROUP) & claimed;
 
-	reclaim(g, first, w, blocks_in(w) & dead);
+	if (unlikely(reborn))
+		put_back(first, w, reborn);
+	for (claimed &= ~reborn; claimed; claimed &= claimed - 1) {
+		unsigned i = bit_first(claimed);
+		uintptr_t p = heap.base + ((first + i) << MARKS_GRANULE_SHIFT);
+
+		if (unlikely((class_idx)(w >> 8 * i) == SIZECLASS_LARGE))
+			reclaim_large(g, p);
+		else
+			gather(g, p);
+	}
 }
 
 /* The granules of a group first, then their marks: a block made meanwhile has both. Marks without a
@@ -330,10 +335,7 @@ bool sweep_is_reclaimed(uintptr_t p)
 void sweep_fork_child(void)
 {
 	/* relaxed, all: the child has one thread. */
-	uint64_t state = atomic_load_explicit(&sweep_state, memory_order_relaxed);
-
-	atomic_store_explicit(&sweep_state, state >> 2 * SWEEP_UNIT_BITS << 2 * SWEEP_UNIT_BITS,
-	                      memory_order_relaxed);
+	atomic_store_explicit(&sweep_state, 0, memory_order_relaxed);
 	atomic_store_explicit(&sweep.nunits_done, 0, memory_order_relaxed);
 	atomic_store_explicit(&sweep.nunits, 0, memory_order_relaxed);
 	atomic_store_explicit(&marks.is_sweeping, false, memory_order_relaxed);

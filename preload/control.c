@@ -22,6 +22,7 @@
 #include "preload/reporter.h"
 
 #include "core/knobs.h"
+#include "core/os.h"
 #include "core/report.h"
 #include "core/report_file.h"
 #include "scan/leaks_report.h"
@@ -38,11 +39,11 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PATIENCE_S 10                           /* with a client */
 #define REQUEST_BYTES 256
+#define BUSY_NS 100000000
 #define FOLDER "/tmp/spangc-"
 
 static struct {
@@ -407,7 +408,6 @@ static void limit_patience(int fd)
 
 void control_serve(void)
 {
-	static const struct timespec moment = { .tv_nsec = 100000000 };
 	struct own_fd client;
 	long fd;
 
@@ -416,7 +416,7 @@ void control_serve(void)
 	fd = syscall(SYS_accept4, control.listener.fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR)  /* no descriptor is free: it comes again */
-			syscall(SYS_nanosleep, &moment, NULL);
+			os_nap_ns(BUSY_NS);
 		return;
 	}
 	limit_patience((int)fd);

@@ -20,11 +20,9 @@
 
 #include <link.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #define FORK_TRIES 100
+#define NAP_NS 100000
 
 /* What is known of one module. */
 struct module {
@@ -223,10 +221,8 @@ void imports_redirect(void)
 /* For a moment: who forks inside the loader holds up the thread that we wait for. */
 void imports_fork_prepare(void)
 {
-	static const struct timespec moment = { .tv_nsec = 100000 };
-
 	for (unsigned tries = imports.ntables ? FORK_TRIES : 0; tries && !lock_try(&imports.lock); tries--)
-		syscall(SYS_nanosleep, &moment, NULL);
+		os_nap_ns(NAP_NS);
 }
 
 void imports_fork_parent(void)

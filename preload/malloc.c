@@ -57,7 +57,7 @@ static COLD void *malloc_elsewhere(size_t nbytes, const void *caller)
 	return next.malloc ? next.malloc(nbytes) : no_memory();
 }
 
-static SLOW void *malloc_slow(struct magazines *m, size_t nbytes, const void *caller)
+static SLOW void *malloc_slower(struct magazines *m, size_t nbytes, const void *caller)
 {
 	if (unlikely(leaks_are_on()))
 		return leaks_malloc(nbytes, own_malloc, caller);
@@ -65,6 +65,13 @@ static SLOW void *malloc_slow(struct magazines *m, size_t nbytes, const void *ca
 	void *p = cache_alloc_slow(m, nbytes, caller);
 
 	return likely(p != NULL) ? p : malloc_elsewhere(nbytes, caller);
+}
+
+static SLOW void *malloc_slow(struct magazines *m, size_t nbytes, const void *caller)
+{
+	void *p = cache_alloc_marked(nbytes);
+
+	return likely(p != NULL) ? p : malloc_slower(m, nbytes, caller);
 }
 
 static COLD void *malloc_large(size_t nbytes, const void *caller)

@@ -23,8 +23,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PATH_BYTES 4096
@@ -105,14 +103,12 @@ bool reports_are_on(void)
  * of ours led here. */
 static bool enter(struct sigmask *saved)
 {
-	static const struct timespec moment = { .tv_nsec = 1000000 };
-
 	while (!lock_held(&reports.lock)) {
 		sigmask_block(saved);
 		if (lock_try(&reports.lock))
 			return true;
 		sigmask_restore(saved);
-		syscall(SYS_nanosleep, &moment, NULL);
+		os_nap_ns(1000000);
 	}
 	return false;
 }

@@ -9,6 +9,7 @@
  */
 #include "scan/helper.h"
 
+#include "core/os.h"
 #include "core/sigmask.h"
 #include "scan/regs.h"
 #include "scan/scratch.h"
@@ -129,13 +130,12 @@ static bool read_all(int fd, helper_take_fn *take, void *arg)
 /* Its exit status; -1: it was killed. */
 static int await(pid_t child, bool is_read)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
 	int status;
 
 	for (unsigned ms = 0; is_read && ms < END_MS; ms++) {
 		if (syscall(SYS_wait4, child, &status, __WALL | WNOHANG, NULL) == child)
 			return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-		syscall(SYS_nanosleep, &pause, NULL);
+		os_nap_ns(1000000);
 	}
 	kill(child, SIGKILL);
 	while (syscall(SYS_wait4, child, NULL, __WALL, NULL) < 0 && errno == EINTR)

@@ -52,15 +52,16 @@ void mark_threads_range(uintptr_t from, uintptr_t to)
 
 /* --- pages that were written --- */
 
-/* A word that is not aligned may lie across the border. */
-static void read_part(struct worker *w, uintptr_t start, uintptr_t end, uintptr_t from, uintptr_t to)
+/* Of blocks of `block_bytes` each. A word that is not aligned may lie across the border. */
+static void read_part(struct worker *w, size_t block_bytes, uintptr_t start, uintptr_t end, uintptr_t from,
+                      uintptr_t to)
 {
 	size_t beyond = WORD - marker.align;
 
 	from = start + beyond < from ? from - beyond : start;
 	to = end > to + beyond ? to + beyond : end;
 	if (from < to)
-		marker_read(w, from, to);
+		marker_read(w, from, to, block_bytes);
 }
 
 static bool is_marked(uintptr_t block)
@@ -88,7 +89,7 @@ static void read_slots(struct worker *w, const struct around *s, uintptr_t from,
 		}
 		for (at += f.nbytes; !is_apart && at < to && at < limit && is_marked(at);)
 			at += f.nbytes;
-		read_part(w, f.start, is_apart ? f.start + marker_bytes_to_read(&f) : at, from, to);
+		read_part(w, f.nbytes, f.start, is_apart ? f.start + marker_bytes_to_read(&f) : at, from, to);
 	}
 }
 
@@ -97,7 +98,7 @@ static void read_large(struct worker *w, const struct around *s, uintptr_t from,
 	struct found f = { s->base, s->nbytes, s->class };
 
 	if (is_marked(s->base))
-		read_part(w, f.start, f.start + marker_bytes_to_read(&f), from, to);
+		read_part(w, f.nbytes, f.start, f.start + marker_bytes_to_read(&f), from, to);
 }
 
 void marker_read_dirty(struct worker *w, uintptr_t from, uintptr_t to)

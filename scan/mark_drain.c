@@ -139,19 +139,19 @@ static SLOW void read_copy(struct worker *w, uintptr_t from, uintptr_t to)
 	}
 }
 
-HOT void read_block(struct worker *w, uintptr_t from, uintptr_t to)
+HOT void read_block(struct worker *w, uintptr_t from, uintptr_t to, size_t block_bytes)
 {
 	/* relaxed: copies are never wrong. */
-	if (unlikely(to - from >= OS_PAGE_BYTES)
+	if (unlikely(block_bytes >= OS_PAGE_BYTES)
 	    && atomic_load_explicit(&marker.is_copied, memory_order_relaxed))
 		read_copy(w, from, to);
 	else
 		read_range(w, from, to);
 }
 
-void marker_read(struct worker *w, uintptr_t from, uintptr_t to)
+void marker_read(struct worker *w, uintptr_t from, uintptr_t to, size_t block_bytes)
 {
-	read_block(w, from, to);
+	read_block(w, from, to, block_bytes);
 }
 
 /* Until `next` is full or the work is done. */
@@ -177,7 +177,7 @@ HOT void read_item(struct worker *w, work_item item)
 	if (unlikely(nwords == DIRTY_WORDS))
 		marker_read_dirty(w, page, page + (from - page) * OS_PAGE_BYTES);
 	else
-		read_block(w, from, from + nwords * WORD);
+		read_block(w, from, from + nwords * WORD, nwords * WORD);
 }
 
 bool marker_drain(struct worker *w, uint64_t limit)
@@ -260,8 +260,8 @@ static COLD void read_all(struct worker *w, uintptr_t from, uintptr_t to)
 	size_t nbytes = OBLET_BYTES + (marker.align < WORD ? WORD : 0);
 
 	for (; to - from > OBLET_BYTES; from += OBLET_BYTES)
-		read_block(w, from, to - from < nbytes ? to : from + nbytes);
-	read_block(w, from, to);
+		read_block(w, from, to - from < nbytes ? to : from + nbytes, nbytes);
+	read_block(w, from, to, to - from);
 }
 
 /* There was no memory for some of the work: every marked block is read again. */

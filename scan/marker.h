@@ -81,8 +81,9 @@ SLOW bool marker_find_inside(uintptr_t p, struct found *f);
  * then true. ctx: any */
 bool marker_drain(struct worker *w, uint64_t limit);
 
-/* Reads [from, to) of a block, of a piece at most: aligned words, in place or as a copy. ctx: any */
-void marker_read(struct worker *w, uintptr_t from, uintptr_t to);
+/* Reads [from, to) of a block, or of neighbours of `block_bytes` each, of a piece at most: aligned words,
+ * in place or as a copy. ctx: any */
+void marker_read(struct worker *w, uintptr_t from, uintptr_t to, size_t block_bytes);
 
 /* Reads [from, to) of the heap, whole os pages, that was written. ctx: any */
 void marker_read_dirty(struct worker *w, uintptr_t from, uintptr_t to);

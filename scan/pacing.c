@@ -25,11 +25,6 @@
 #include "scan/trace.h"
 #include "scan/workers.h"
 
-#include <errno.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 #define AGAIN_BYTES KIB(256)                    /* allocated until a thread is asked again */
 #define WAIT_BYTES MIB(1)                       /* the same, while no cycle may start yet */
 #define SWEEP_WAY_LEAST MIB(1)
@@ -216,15 +211,13 @@ static uint64_t at_most(uint64_t n, uint64_t max)
  * have read `nbytes`, and found nothing to read, lets it run for as long. */
 static void nap(uint64_t nbytes)
 {
-	const struct timespec moment = { .tv_nsec = (long)at_most(nbytes * NS_PER_BYTE, NAP_MAX_NS) };
-	int kept = errno;
+	uint64_t ns = at_most(nbytes * NS_PER_BYTE, NAP_MAX_NS);
 
-	if (nbytes && cycle_phase() != CYCLE_STOP) {
-		syscall(SYS_nanosleep, &moment, NULL);
-		/* relaxed: a figure. */
-		atomic_fetch_add_explicit(&pacing.nap_ns, (uint64_t)moment.tv_nsec, memory_order_relaxed);
-	}
-	errno = kept;
+	if (!nbytes || cycle_phase() == CYCLE_STOP)
+		return;
+	os_nap_ns(ns);
+	/* relaxed: a figure. */
+	atomic_fetch_add_explicit(&pacing.nap_ns, ns, memory_order_relaxed);
 }
 
 /* Did the thread that collects, since the cycle began, get less than half of a processor? */

@@ -1,6 +1,6 @@
 /* pauses.c: the histogram of stops.
  *
- * Reached from scan/cycle.c, which notes each stop, and from who shows them. Depends on base.h only.
+ * Reached from scan/cycle_stop.c, which notes each stop, and from who shows them. Depends on base.h only.
  * A bucket's number is the place of the highest bit and the two bits behind it.
  */
 #include "scan/pauses.h"

@@ -39,11 +39,6 @@ static __attribute__((unused)) char *fresh(void)
 	return blocks[nblocks++];
 }
 
-static uintptr_t heap_end(void)
-{
-	return heap.base + heap.nbytes;
-}
-
 static __attribute__((unused)) void open_window(void)
 {
 	check(scan_stop());

@@ -1,8 +1,10 @@
 /* os.c: what the kernel does for us, with and without a limit on address space. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "tests/core.h"
@@ -236,4 +238,31 @@ Test(os, the_clocks_run)
 		;
 	cr_assert_gt(os_now_ms(), now);
 	cr_assert_gt(os_thread_cpu_us(), cpu);
+}
+
+static void come(int signal)
+{
+	(void)signal;
+}
+
+Test(os, a_nap_lasts_at_least_as_long_and_leaves_errno_alone)
+{
+	uint64_t began_ns = os_now_ns();
+
+	errno = ERANGE;
+	os_nap_ns(2000000);
+	cr_assert_geq(os_now_ns() - began_ns, UINT64_C(2000000));
+	cr_assert_eq(errno, ERANGE);
+}
+
+Test(os, a_nap_that_a_signal_ends_leaves_errno_alone)
+{
+	struct sigaction sa = { .sa_handler = come };
+	struct itimerval soon = { .it_value.tv_usec = 10000 };
+
+	cr_assert_eq(sigaction(SIGALRM, &sa, NULL), 0);
+	cr_assert_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
+	errno = ERANGE;
+	os_nap_ns(UINT64_C(20000000000));
+	cr_assert_eq(errno, ERANGE);
 }
