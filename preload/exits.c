@@ -18,6 +18,7 @@
 #include "preload/reporter.h"
 
 #include "core/knobs.h"
+#include "core/os.h"
 #include "core/sigmask.h"
 #include "scan/threads.h"
 
@@ -28,6 +29,8 @@
 #include <unistd.h>
 
 extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
+
+#define WAIT_NS 1000000                         /* for the report that another thread writes */
 
 /* The report at exit. */
 enum state { STATE_RUNNING, STATE_REPORTING, STATE_OVER };
@@ -79,7 +82,7 @@ static int finish(int status, const char *when)
 	                                             memory_order_relaxed, memory_order_relaxed)) {
 		sigmask_restore(&saved);
 		while (atomic_load_explicit(&state, memory_order_relaxed) == STATE_REPORTING)
-			usleep(1000);
+			os_nap_ns(WAIT_NS);
 		return status;
 	}
 

@@ -18,6 +18,7 @@
 #include "preload/own_thread.h"
 #include "preload/preload.h"
 
+#include "core/helper.h"
 #include "core/knobs.h"
 #include "core/os.h"
 #include "core/report.h"
@@ -101,7 +102,8 @@ static unsigned count_threads(void)
 
 static unsigned count_own(void)
 {
-	return (unsigned)(state_of() == REPORTER_RUNS) + (unsigned)collector_is_there();
+	return (unsigned)(state_of() == REPORTER_RUNS) + (unsigned)collector_is_there()
+	       + (unsigned)helper_is_running();
 }
 
 unsigned reporter_count_threads(void)

@@ -427,7 +427,7 @@ void scan_threads_fork_child(void)
 	uint32_t generation = atomic_load_explicit(&world.generation, memory_order_relaxed);
 
 	lock_reset_after_fork(&world.lock);
-	world.nleaving = 0;
+	world.nleaving = world_nown_leaving = 0;
 	world.home = getpid();
 	atomic_store_explicit(&world.generation, generation + (generation & 1), memory_order_relaxed);
 	lock_reset_after_fork(&threads.lock);

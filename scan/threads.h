@@ -54,6 +54,16 @@ void scan_resume(void);
 void scan_threads_leave(void);
 void scan_threads_stay(void);
 
+/* The calling thread may have left the calls in between without coming back: a handler's longjmp(), its
+ * end. Costs nothing if it was in none. ctx: any, signal, no lock held */
+extern _Thread_local unsigned world_nown_leaving;
+void scan_threads_stay_all(void);
+static inline void scan_threads_come_back(void)
+{
+	if (unlikely(world_nown_leaving > 0))
+		scan_threads_stay_all();
+}
+
 struct scan_stop_info {
 	unsigned nthreads;                      /* stopped */
 	unsigned nmissed;                       /* there, but did not answer: they run on */
