@@ -29,16 +29,11 @@ extern char **environ;
 #define FUNCTIONS(F) \
 	F(execve) F(execv) F(execvp) F(execvpe) F(execl) F(execlp) F(execle) F(fexecve) F(execveat)
 
-enum {
-#define F(name) NR_##name,
-	FUNCTIONS(F)
-#undef F
-	NFUNCTIONS
-};
+enum { FUNCTIONS(IMPORT_NUMBER) NFUNCTIONS };
 
 static struct import import[NFUNCTIONS];
 
-#define REAL(name) ((__typeof__(&name))import[NR_##name].real)
+#define REAL(name) IMPORT_REAL(import, name)
 
 static void leave(bool is_there)
 {
@@ -193,20 +188,14 @@ static int our_execle(const char *path, const char *first, ...)
 	return our_execve(path, argv, env);
 }
 
-static struct import import[NFUNCTIONS] = {
-#define F(name) { #name, (void *)our_##name, NULL },
-	FUNCTIONS(F)
-#undef F
-};
+static struct import import[NFUNCTIONS] = { FUNCTIONS(IMPORT_ROW) };
 
 /* --- who comes back by longjmp() --- */
 
 #define JUMPS(F) F(longjmp) F(_longjmp) F(siglongjmp) F(__longjmp_chk)
 
 enum {
-#define F(name) NR_##name,
-	JUMPS(F)
-#undef F
+	JUMPS(IMPORT_NUMBER)
 	NJUMPS
 };
 
@@ -214,19 +203,16 @@ static struct import jump[NJUMPS];
 
 typedef void jump_fn(struct __jmp_buf_tag *env, int value);
 
-#define F(name) \
+#define JUMP(name) \
 	static void our_##name(struct __jmp_buf_tag *env, int value) \
 	{ \
 		scan_threads_come_back(); \
 		((jump_fn *)jump[NR_##name].real)(env, value); \
 	}
-JUMPS(F)
-#undef F
+JUMPS(JUMP)
 
 static struct import jump[NJUMPS] = {
-#define F(name) { #name, (void *)our_##name, NULL },
-	JUMPS(F)
-#undef F
+	JUMPS(IMPORT_ROW)
 };
 
 void execs_start(void)

@@ -15,9 +15,15 @@ struct import {
 	void *real;                             /* libc's, or who else's stands behind us */
 };
 
+/* What a table FUNCTIONS(F), which is F(name) for each of our functions our_NAME, makes: their numbers in
+ * an enum, their rows in an array, and libc's function of a name. */
+#define IMPORT_NUMBER(name) NR_##name,
+#define IMPORT_ROW(name) { #name, (void *)our_##name, NULL },
+#define IMPORT_REAL(import, name) ((__typeof__(&name))(import)[NR_##name].real)
+
 /* A table of them, of which there are at most IMPORTS_TABLES: fills `real` of all; what the program,
  * or another library, defines itself is not to be ours. ctx: constructor */
-#define IMPORTS_TABLES 7
+#define IMPORTS_TABLES 8
 void imports_add(struct import *table, size_t n);
 
 /* All tables take effect, also where modules were loaded since the last time. ctx: any, no lock held,

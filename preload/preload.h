@@ -127,15 +127,6 @@ bool exits_are_over(void);
 void exits_was_defaulted(int signo);
 bool exits_is_own(void (*handler)(int signo));
 
-/* Did a stop, and nothing else, cut short the call that has just failed with EINTR? `before` is what
- * eintr_count() gave before the call. For wrappers that are exported. ctx: any, signal */
-uint32_t eintr_count(void);
-bool eintr_was_cut(uint32_t before);
-
-/* When a wait for `longest` (NULL: for ever) ends that begins here; what is left of it. ctx: any, signal */
-uint64_t eintr_end(const struct timespec *longest);
-const struct timespec *eintr_left(uint64_t end_ns, struct timespec *left);
-
 /* `set` without the stop signal: itself, or `copy`. ctx: any, signal */
 const sigset_t *signals_without(const sigset_t *set, sigset_t *copy);
 

@@ -14,6 +14,7 @@
  * stand in for libc's through imports.h. Masks of ppoll, pselect and epoll_pwait, and calls that a stop cuts
  * short: eintr.c.
  */
+#include "preload/eintr.h"
 #include "preload/imports.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"

@@ -10,6 +10,7 @@
  * handler that interrupted libc there and frees much is not recognised.
  */
 #include "preload/collector.h"
+#include "preload/eintr.h"
 #include "preload/imports.h"
 #include "preload/leaks.h"
 #include "preload/own_thread.h"

@@ -102,21 +102,6 @@ static void set_black(bool is_black)
 
 /* --- reading --- */
 
-static void see_thread(uintptr_t from, uintptr_t to, const char *what, void *arg)
-{
-	(void)what;
-	(void)arg;
-	mark_threads_range(from, to);
-}
-
-static void see_root(uintptr_t from, uintptr_t to, const char *what, void *arg)
-{
-	(void)what;
-	(void)arg;
-	cycle.now.root_bytes += to - from;
-	mark_range(from, to);
-}
-
 static void see_dirty(uintptr_t from, uintptr_t to, void *arg)
 {
 	(void)arg;
@@ -159,8 +144,8 @@ static const char *finish_marking(const struct dirty *d, bool rearm)
 	if (info.nmissed)
 		return "a thread did not stop";
 	mark_stopped();
-	roots_visit_threads(see_thread, NULL);
-	if (!roots_visit_rest(false, see_root, NULL))
+	roots_visit_threads(mark_see_thread, NULL);
+	if (!roots_visit_rest(false, mark_see_root, &cycle.now.root_bytes))
 		return "/proc/self/maps can't be read";
 	if (roots_has_uring())
 		return cycle_has_uring;
@@ -238,7 +223,7 @@ static bool stop_first(const struct dirty *d)
 	mark_extend();
 	if (cycle.now.kind == CYCLE_MINOR && d->arms_stopped)
 		read_dirty(d, true);
-	roots_visit_threads(see_thread, NULL);
+	roots_visit_threads(mark_see_thread, NULL);
 	cycle.now.first_stop_ns = cycle_stop_end(&s);
 	return true;
 }
@@ -261,7 +246,7 @@ static void mark_beside(const struct dirty *d)
 	uint64_t began_ns = os_now_ns();
 
 	cycle_phase_set(CYCLE_MARK);
-	roots_visit_rest(true, see_root, NULL);
+	roots_visit_rest(true, mark_see_root, &cycle.now.root_bytes);
 	mark_drain();
 	if (!d->arms_stopped)
 		preclean(d);

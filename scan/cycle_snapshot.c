@@ -133,20 +133,6 @@ static bool note_shared(void *arg)
 
 /* --- in the copy --- */
 
-static void see_thread(uintptr_t from, uintptr_t to, const char *what, void *arg)
-{
-	(void)what;
-	(void)arg;
-	mark_threads_range(from, to);
-}
-
-static void see_root(uintptr_t from, uintptr_t to, const char *what, void *nbytes)
-{
-	(void)what;
-	*(uint64_t *)nbytes += to - from;
-	mark_range(from, to);
-}
-
 /* What is 0 already is not touched. relaxed: the process waits for the copy's end. */
 static void hand_over(size_t nwords)
 {
@@ -172,8 +158,8 @@ static uint64_t mark_in_copy(void *arg)
 	if (words_of(r->heap_bytes) > snap.nwords || !mark_start_full())
 		return OUTCOME_NO_MEMORY;
 	mark_stopped();
-	roots_visit_threads(see_thread, NULL);
-	if (!roots_visit_rest(false, see_root, &r->root_bytes))
+	roots_visit_threads(mark_see_thread, NULL);
+	if (!roots_visit_rest(false, mark_see_root, &r->root_bytes))
 		return OUTCOME_UNREADABLE;
 	if (roots_has_uring())
 		return OUTCOME_URING;

@@ -12,20 +12,6 @@
 
 #define LINES_MAX 10
 
-static void see_thread(uintptr_t from, uintptr_t to, const char *what, void *arg)
-{
-	(void)what;
-	(void)arg;
-	mark_threads_range(from, to);
-}
-
-static void see_root(uintptr_t from, uintptr_t to, const char *what, void *arg)
-{
-	(void)what;
-	(void)arg;
-	mark_range(from, to);
-}
-
 static void note_unmarked(uintptr_t block, void *number)
 {
 	struct text t = { 0 };
@@ -40,12 +26,13 @@ static void note_unmarked(uintptr_t block, void *number)
 
 void cycle_verify(void)
 {
+	uint64_t nbytes = 0;
 	unsigned n = 0;
 
 	if (!mark_verify_begin())
 		return;
-	roots_visit_threads(see_thread, NULL);
-	roots_visit_rest(false, see_root, NULL);
+	roots_visit_threads(mark_see_thread, NULL);
+	roots_visit_rest(false, mark_see_root, &nbytes);
 	mark_drain();
 	mark_verify_end(note_unmarked, &n);
 	check(!n);

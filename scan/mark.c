@@ -372,3 +372,17 @@ void mark_verify_end(void (*fn)(uintptr_t block, void *arg), void *arg)
 		marker.worker[i].counts = (struct mark_counts){ 0 };
 	marker.worker[0].counts = proven.counts;
 }
+
+void mark_see_thread(uintptr_t from, uintptr_t to, const char *what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	mark_threads_range(from, to);
+}
+
+void mark_see_root(uintptr_t from, uintptr_t to, const char *what, void *nbytes)
+{
+	(void)what;
+	*(uint64_t *)nbytes += to - from;
+	mark_range(from, to);
+}

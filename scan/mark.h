@@ -81,6 +81,11 @@ void mark_range(uintptr_t from, uintptr_t to);
 /* The same for a single word, aligned or not: what a pointer held elsewhere leads to. ctx: stw */
 void mark_word(uintptr_t word);
 
+/* For roots_visit_threads(), mark_threads_range(); for roots_visit_rest(), mark_range(), and what was read
+ * is added to *(uint64_t *)nbytes. ctx: stw */
+void mark_see_thread(uintptr_t from, uintptr_t to, const char *what, void *arg);
+void mark_see_root(uintptr_t from, uintptr_t to, const char *what, void *nbytes);
+
 /* Reads marked blocks until there is nothing new. ctx: stw */
 void mark_drain(void);
 

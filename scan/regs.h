@@ -48,7 +48,12 @@ HOT struct regs_call regs_caller(const void *frame)
 }
 
 /* A system call that touches no thread-local: -errno on failure. ctx: any, signal */
-long regs_syscall(long number, long a, long b, long c, long d);
+long regs_syscall6(long number, long a, long b, long c, long d, long e, long f);
+
+static inline long regs_syscall(long number, long a, long b, long c, long d)
+{
+	return regs_syscall6(number, a, b, c, d, 0, 0);
+}
 
 /* Does libc's record of a thread stand at `at`? Its first words are `word`. ctx: any */
 #define REGS_RECORD_WORDS 3

@@ -19,9 +19,6 @@
 /* The range. And where a handler of the program's may return to, as it does to libc's code: outside. */
 extern const char regs_calls_from[], regs_calls_to[], regs_programs_restorer[];
 
-/* As regs_syscall(), with all that a call can have. ctx: any, signal */
-long regs_syscall6(long number, long a, long b, long c, long d, long e, long f);
-
 /* A thread of the process without thread-locals of its own: clone(2) with `flags`; it calls fn(arg) on
  * the stack that ends at `top`, and ends. Its id, or -errno. ctx: any */
 long regs_clone(unsigned long flags, void *top, _Atomic uint32_t *tid, int (*fn)(void *arg), void *arg);
