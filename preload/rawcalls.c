@@ -11,14 +11,13 @@
  * syscall() leads here through imports.h. Not reached: instructions of the program's own, calls on sockets
  * with timeouts.
  */
+#include "preload/eintr.h"
 #include "preload/imports.h"
 #include "preload/preload.h"
 
-#include "core/os.h"
 #include "scan/threads.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -26,7 +25,7 @@
 
 #define NARGUMENTS 6
 #define MS_PER_S 1000
-#define NS_PER_MS 1000000
+#define NS_PER_MS 1000000L
 
 enum time_kind { TIME_NONE, TIME_MS, TIME_SPEC };
 
@@ -49,13 +48,6 @@ static long real_call(long number, const long a[NARGUMENTS])
 	return ((syscall_fn *)syscall_import.real)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-static int ms_of(const struct timespec *t)
-{
-	int64_t ms = (int64_t)t->tv_sec * MS_PER_S + (t->tv_nsec + NS_PER_MS - 1) / NS_PER_MS;
-
-	return ms < INT_MAX ? (int)ms : INT_MAX;
-}
-
 /* The program's mask without the stop signal, in `copy`. */
 static long without(long mask, sigset_t *copy)
 {
@@ -76,16 +68,16 @@ static uint64_t end_of(const struct wait *w, long time)
 
 	if (w->kind == TIME_SPEC)
 		return time ? eintr_end((const struct timespec *)time) : 0;
-	return ms > 0 ? eintr_end(&(struct timespec){ ms / MS_PER_S, (long)(ms % MS_PER_S) * NS_PER_MS })
-	              : 0;
+	if (ms <= 0)
+		return 0;
+	return eintr_end(&(struct timespec){ ms / MS_PER_S, (long)(ms % MS_PER_S) * NS_PER_MS });
 }
 
 static void set_left(const struct wait *w, long *time, uint64_t end_ns, struct timespec *left)
 {
 	if (w->kind == TIME_NONE || !end_ns)
 		return;
-	eintr_left(end_ns, left);
-	*time = w->kind == TIME_MS ? ms_of(left) : (long)left;
+	*time = w->kind == TIME_MS ? eintr_left_ms(end_ns) : (long)eintr_left(end_ns, left);
 }
 
 static __attribute__((noinline)) long waiting(long number, struct wait w, long a[NARGUMENTS])
@@ -104,7 +96,7 @@ static __attribute__((noinline)) long waiting(long number, struct wait w, long a
 	} else if (w.mask >= 0) {
 		a[w.mask] = without(a[w.mask], &copy);
 	}
-	while ((result = real_call(number, a)) == -1 && errno == EINTR && eintr_was_cut(before))
+	while ((result = real_call(number, a)) == -1 && eintr_goes_on(before))
 		set_left(&w, &a[w.time], end_ns, &left);
 	return result;
 }
