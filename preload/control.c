@@ -51,6 +51,7 @@ static struct {
 	struct own_fd listener;
 	char path[sizeof ((struct sockaddr_un *)0)->sun_path];
 	ino_t ino;                              /* of the file */
+	pid_t pid;                              /* who made it: children of vfork() leave it alone */
 	uid_t uid;                              /* that it was made for */
 	bool has_failed;                        /* said; not tried again */
 
@@ -149,6 +150,7 @@ static void note_file(const char *path)
 	strcpy(control.path, path);
 	control.ino = lstat(path, &st) ? 0 : st.st_ino;
 	control.uid = geteuid();
+	control.pid = getpid();
 	/* release: pairs with the acquire in control_remove(). */
 	atomic_store_explicit(&control.is_there, true, memory_order_release);
 }
@@ -220,6 +222,9 @@ void control_remove(void)
 {
 	/* seq_cst: see control_open(). acq_rel: the name is whole; one thread removes it. */
 	atomic_thread_fence(memory_order_seq_cst);
+	/* acquire: pid is that of who is there. */
+	if (!atomic_load_explicit(&control.is_there, memory_order_acquire) || getpid() != control.pid)
+		return;
 	if (atomic_exchange_explicit(&control.is_there, false, memory_order_acq_rel))
 		unlink(control.path);
 }

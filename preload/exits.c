@@ -1,4 +1,5 @@
-/* exits.c: the ends of a process in mode leaks, where reports.c writes one.
+/* exits.c: the ends of a process in mode leaks, where reports.c writes one. In mode gc only the control's
+ * socket goes, by _exit(), _Exit() and exec.
  *
  *     exit(), the end of main    last of all, behind destructors of libraries: handlers run in the
  *                                reverse order of their registration, and ours is registered by a
@@ -104,8 +105,7 @@ bool exits_are_over(void)
 /* A child of fork() that only makes way for another program has nothing of its own to report. */
 void exits_before_exec(void)
 {
-	if (reports_are_on())
-		reporter_finish();
+	reporter_finish();
 	/* relaxed: see finish(). */
 	if (reports_are_on() && !is_forked
 	    && atomic_load_explicit(&state, memory_order_relaxed) == STATE_RUNNING) {
@@ -135,6 +135,7 @@ static void at_quick_exit_run(void)
 EXPORT void _exit(int status)
 {
 	status = finish(status, "exit");
+	reporter_finish();                      /* in mode gc, which has no report */
 	for (;;)
 		syscall(SYS_exit_group, status);
 }

@@ -30,6 +30,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -241,6 +242,7 @@ void reporter_start(void)
 {
 	if (!is_asked_for())
 		return;
+	at_quick_exit(reporter_finish);         /* at exit a destructor does it */
 	catch_signal();
 	create(true);
 }

@@ -142,11 +142,14 @@ static void interrupted(const struct row *rows, size_t n)
 			CHECK(pthread_create(&runs[i].thread, NULL, run, &runs[i]) == 0);
 	}
 	CHECK(pthread_create(&stopper, NULL, go_on_stopping, (void *)&is_over) == 0);
-	for (int round = 0; round < 10; round++) {      /* some may not have begun */
+	for (unsigned nwaiting = 1; nwaiting; ) {       /* on a busy machine some begin late */
 		sleep_ms(20);
+		nwaiting = 0;
 		for (size_t i = 0; i < n; i++) {
-			if (rows[i].kind == TIMED && !runs[i].is_done)
+			if (rows[i].kind == TIMED && !runs[i].is_done) {
 				pthread_kill(runs[i].thread, SIGUSR1);
+				nwaiting++;
+			}
 		}
 	}
 	for (size_t i = 0; i < n; i++) {
