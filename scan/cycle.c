@@ -213,7 +213,7 @@ static const char *collect_stopped(void)
 }
 
 /* Where pages are armed in a stop only, a minor cycle does here what precleaning does: what is dirty
- * becomes work. */
+ * becomes work; unless somebody runs on who may be about to write. */
 static bool stop_first(const struct dirty *d)
 {
 	struct cycle_stop s;
@@ -221,7 +221,7 @@ static bool stop_first(const struct dirty *d)
 	if (!cycle_stop_begin(&s))
 		return false;
 	mark_extend();
-	if (cycle.now.kind == CYCLE_MINOR && d->arms_stopped)
+	if (cycle.now.kind == CYCLE_MINOR && d->arms_stopped && !scan_stop_info().nmissed)
 		read_dirty(d, true);
 	roots_visit_threads(mark_see_thread, NULL);
 	cycle.now.first_stop_ns = cycle_stop_end(&s);

@@ -86,7 +86,7 @@ bool cycle_arm(const struct dirty *d, uint64_t *longest_ns)
 	}
 	if (!is_armed)
 		cycle_disarm(d);
-	if (has_failed)
+	if (has_failed && !(d->may_arm_later && d->may_arm_later()))
 		dirty_failed(d);
 	return is_armed;
 }

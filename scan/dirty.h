@@ -7,7 +7,8 @@
  *     d = dirty_choose()      -> d->arm()        pages written from here on are dirty
  *                             -> dirty_collect() shows them; with `rearm` they are clean again
  *                             -> d->disarm()
- *     a false anywhere        -> dirty_failed(d), a stopped mark, and dirty_choose() next time
+ *     a false anywhere        -> dirty_failed(d), a stopped mark, and dirty_choose() next time;
+ *                                d->may_arm_later(): the same without dirty_failed()
  *
  * What is shown may be more than what was written, never less: pages behind what arm() was given, new
  * ones of the heap, are dirty if there is memory behind them. A write by the kernel counts. What is in
@@ -52,6 +53,10 @@ struct dirty {
 	 * to their end, each in a stop of its own. 0: all at once. */
 	size_t piece_bytes;
 	bool (*arm_more)(uintptr_t to);
+
+	/* After arm() failed: for what the program does at the moment, not for good? NULL: no.
+	 * ctx: as arm() */
+	bool (*may_arm_later)(void);
 
 	/* Shows the dirty pages of [from, to), which begins where arm()'s range does and may end
 	 * behind it; `fn` may read them at once. False: writes may be missing, nothing is to be

@@ -124,7 +124,7 @@ static bool collect(uintptr_t from, uintptr_t to, bool rearm, dirty_fn *fn, void
 	struct show s = { fn, arg, from, to };
 
 	guard_visit_open(show, &s);
-	return !rearm || guard_close_again(to, dispatch_spare_stacks);
+	return !rearm || (!scan_stop_info().nmissed && guard_close_again(to, dispatch_spare_stacks));
 }
 
 static void disarm(void)
@@ -153,6 +153,7 @@ const struct dirty dirty_mprotect = {
 	.arm = arm,
 	.piece_bytes = PIECE_BYTES,
 	.arm_more = arm_more,
+	.may_arm_later = guard_has_uring,
 	.collect = collect,
 	.disarm = disarm,
 	.fork_child = dispatch_fork_child,

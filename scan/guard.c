@@ -3,11 +3,12 @@
  * Reached from dirty_mprotect.c and, in signal handlers, from faults.c and dispatch.c. Depends on the
  * kernel, maps.h and regs_calls.h: the system call itself, for the handlers are no place for libc's.
  *
- *     guard.state[granule]  CLOSED -> OPENING (open as far as guard_visit_open() is concerned) -> OPEN
+ *     guard.state[granule]  CLOSED -> OPEN, by guard_open(); -> CLOSED in a stop
  *
- * A thread that finds OPENING unprotects as well: the one that set it may sleep, and a system call can't
- * wait for a fault as a store does. The state is set before and after: a stop can't come in between
- * (handlers block it), but a thread that did not answer may go through here while all is closed.
+ * A thread that finds CLOSED unprotects, and then says OPEN; several may at once: a system call can't wait
+ * for another thread as a store waits for a fault. No closing comes between the two: handlers block the
+ * stop's signal, and nothing is closed while a thread has not answered (dirty_mprotect.c). If it did, the
+ * granule would be called open, and not be, and stores to it would be taken for the program's own faults.
  */
 #include "scan/guard.h"
 
@@ -27,10 +28,11 @@
 #define MODE_READ 1                             /* PROT_READ; PROT_WRITE is 2 */
 #define MODE_WRITE 3
 
-enum state { CLOSED, OPENING, OPEN };
+enum state { CLOSED, OPEN };
 
 static struct {
 	/* Changed in a stop. */
+	bool has_uring;                         /* in the last one */
 	uintptr_t from, to;
 	uintptr_t limit;                        /* what the program protects up to here is known */
 	_Atomic uint8_t *_Atomic state;
@@ -178,7 +180,7 @@ NO_TSAN static bool is_in_state(size_t granule, enum state state)
 
 NO_TSAN bool guard_is_closed_at(uintptr_t p)
 {
-	return guard_is_closed() && !is_in_state((p - guard.from) / GUARD_GRANULE, OPEN)
+	return guard_is_closed() && is_in_state((p - guard.from) / GUARD_GRANULE, CLOSED)
 	       /* acquire: pairs with the release in guard_open_all(). */
 	       && !atomic_load_explicit(&guard.is_all_open, memory_order_acquire);
 }
@@ -192,24 +194,28 @@ NO_TSAN static void set_state(size_t first, size_t limit, enum state state)
 
 static bool see_mapping(const struct mapping *m, void *arg)
 {
-	bool *has_uring = arg;
 	uintptr_t from = m->from > guard.from ? m->from : guard.from;
 	uintptr_t to = m->to < guard.limit ? m->to : guard.limit;
 
+	(void)arg;
 	if (from < to && !(m->is_readable && m->is_writable && !m->is_executable))
 		guard_note_foreign(from, to);
-	*has_uring |= !strcmp(m->name, "anon_inode:[io_uring]");
+	guard.has_uring |= !strcmp(m->name, "anon_inode:[io_uring]");
 	return true;
 }
 
 /* Each time anew: the program may have done this, or undone it, behind our back. */
 static bool look(void)
 {
-	bool has_uring = false;
-
+	guard.has_uring = false;
 	/* relaxed: in a stop. */
 	atomic_store_explicit(&guard.nforeign, 0, memory_order_relaxed);
-	return maps_visit(see_mapping, &has_uring) && !has_uring;
+	return maps_visit(see_mapping, NULL) && !guard.has_uring;
+}
+
+bool guard_has_uring(void)
+{
+	return guard.has_uring;
 }
 
 static void open_foreign(void)
@@ -343,7 +349,6 @@ NO_TSAN static void open_run(size_t first, size_t limit)
 {
 	uintptr_t from = guard.from + first * GUARD_GRANULE, to = guard.from + limit * GUARD_GRANULE;
 
-	set_state(first, limit, OPENING);
 	/* relaxed, both: counters. */
 	atomic_fetch_add_explicit(&guard.nopened, 1, memory_order_relaxed);
 	if (atomic_fetch_add_explicit(&guard.nopenings, 1, memory_order_relaxed) >= OPENINGS_MAX
@@ -373,7 +378,7 @@ NO_TSAN void guard_open(uintptr_t from, uintptr_t to)
 	while (at < limit) {
 		size_t end = at;
 
-		while (end < limit && !is_in_state(end, OPEN))
+		while (end < limit && is_in_state(end, CLOSED))
 			end++;
 		if (end > at)
 			open_run(at, end);

@@ -21,6 +21,9 @@
  * then all is open. ctx: stw */
 bool guard_close(uintptr_t from, uintptr_t to, uintptr_t limit, void (*spare)(void));
 
+/* Was it for io_uring that the last guard_close() failed? ctx: any, by who called that */
+bool guard_has_uring(void);
+
 /* What is closed reaches to `to` from now on, within the limit of before. False: as above. ctx: stw */
 bool guard_close_more(uintptr_t to, void (*spare)(void));
 
@@ -30,7 +33,7 @@ bool guard_close_again(uintptr_t to, void (*spare)(void));
 /* Is there anything closed, or about to be opened? ctx: any, signal */
 bool guard_is_closed(void);
 
-/* Is the granule of `p` closed, or being opened? ctx: any, signal */
+/* Is the granule of `p` closed? ctx: any, signal */
 bool guard_is_closed_at(uintptr_t p);
 
 /* Is `p` within what was closed, even if long ago? ctx: any, signal */

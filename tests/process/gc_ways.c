@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/io_uring.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -154,6 +155,13 @@ static bool has_uffd(void)
 	return has;
 }
 
+static bool has_uring(void)
+{
+	struct io_uring_params params = { 0 };
+
+	return close((int)syscall(SYS_io_uring_setup, 4, &params)) == 0;
+}
+
 static bool has_dispatch(void)
 {
 	return prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0) == 0;
@@ -220,6 +228,28 @@ static void *collect_on(void *arg)
 	while (!*(_Atomic bool *)arg)
 		spangc_collect();
 	return NULL;
+}
+
+/* Some of its queues for a cycle or two. */
+static void use_uring(unsigned i)
+{
+	static int fd;
+	static void *ring;
+	struct io_uring_params params = { 0 };
+
+	if (i == 1) {
+		fd = (int)syscall(SYS_io_uring_setup, 4, &params);
+		CHECK(fd >= 0);
+		ring = mmap(NULL, OS_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
+		CHECK(ring != MAP_FAILED);
+	}
+	if (i == 3)
+		CHECK(munmap(ring, OS_PAGE_BYTES) == 0 && close(fd) == 0);
+}
+
+static void uring_meanwhile(void)
+{
+	cycles(NCYCLES, use_uring);
 }
 
 /* While cycles are under way. */
@@ -348,7 +378,7 @@ static const struct program {
 	{ "replacing", replacing }, { "refused_later", refused_later },
 	{ "copies_refused_later", copies_refused_later }, { "dropping", dropping },
 	{ "dropping_and_closing", dropping_and_closing }, { "in_child", in_child },
-	{ "sharing", sharing }, { "wiped", wiped },
+	{ "sharing", sharing }, { "wiped", wiped }, { "uring_meanwhile", uring_meanwhile },
 };
 
 /* --- what is expected --- */
@@ -445,6 +475,8 @@ static void expect_mprotect(void)
 	expect("in_child", "mprotect", 0, "mprotect", "mprotect", NULL);
 	expect("sharing", "mprotect", 0, "mprotect", "mprotect", NULL);
 	expect("wiped", "mprotect", 0, "mprotect", "mprotect", NULL);
+	if (has_uring())
+		expect("uring_meanwhile", "mprotect", 0, "mprotect", "mprotect", "io_uring is in use");
 	if (has_uffd())
 		expect("refused_later", "uffd", 0, "uffd", "mprotect", "uffd failed; mprotect instead");
 }

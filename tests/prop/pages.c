@@ -6,13 +6,10 @@
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "core/pages.h"
+#include "tests/check.h"
 
 #define NCACHES 3
 #define MAX_LIVE 4096
@@ -37,17 +34,9 @@ static unsigned nlive;
 static uint32_t now;
 static uint64_t rng;
 
-static uint64_t next_random(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng;
-}
-
 static page_idx random_below(page_idx n)
 {
-	return (page_idx)(next_random() >> 16) % n;
+	return (page_idx)(next_random(&rng) >> 16) % n;
 }
 
 /* Mostly small, sometimes anything up to the heap. */
@@ -66,14 +55,8 @@ static void *zeroed(size_t nbytes)
 
 static void start(page_idx capacity)
 {
-	const char *text = getenv("SEED");
-	unsigned long seed = text ? strtoul(text, NULL, 0)
-	                          : (unsigned long)time(NULL) * 1000 + (unsigned long)getpid();
-
-	printf("SEED=%lu\n", seed);
-	fflush(stdout);
-	rng = seed * 2 + 1;
-	now = (uint32_t)next_random();          /* ticks wrap: begin anywhere */
+	rng = seed_from_env();
+	now = (uint32_t)next_random(&rng);          /* ticks wrap: begin anywhere */
 	state = zeroed(capacity);
 	freed_at = zeroed((capacity / 64 + 1) * sizeof *freed_at);
 	pages_init(&p, zeroed((capacity / PAGES_CHUNK + 1) * pages_chunk_bytes()),

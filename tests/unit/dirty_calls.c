@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/futex.h>
 #include <linux/io_uring.h>
 #include <net/if.h>
 #include <poll.h>
@@ -173,6 +174,36 @@ RUNS(stdio_with_its_buffer_in_the_heap)
 	close_window();
 }
 
+static uint32_t own_tid(void)
+{
+	return (uint32_t)syscall(SYS_gettid);
+}
+
+/* Words of locks that the kernel takes and gives itself, or that it looks up as other processes would. */
+RUNS(futexes)
+{
+	_Atomic uint32_t *lock = (void *)fresh(), *word = (void *)fresh(), *other = (void *)fresh();
+	_Atomic uint32_t *shared = (void *)fresh();
+	struct timespec at_once = { 0 };
+
+	*lock = *word = *other = *shared = 0;
+	open_window();
+	check(syscall(SYS_futex, lock, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0) == 0);
+	check(*lock == own_tid() && is_dirty((void *)lock));
+	open_window();
+	check(syscall(SYS_futex, lock, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0) == 0);
+	check(*lock == 0 && is_dirty((void *)lock));
+	check(syscall(SYS_futex, word, FUTEX_WAKE_OP_PRIVATE, 1, 1, other,
+	              FUTEX_OP(FUTEX_OP_SET, 7, FUTEX_OP_CMP_EQ, 0)) == 0);
+	check(*other == 7 && is_dirty((void *)other));
+	check(syscall(SYS_futex, shared, FUTEX_WAIT, 0, &at_once, NULL, 0) == -1 && errno == ETIMEDOUT);
+	check(syscall(SYS_futex, shared, FUTEX_WAKE, 1, NULL, NULL, 0) == 0);
+	word = (void *)fresh();
+	check(syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0) == -1 && errno == EAGAIN);
+	check(!is_dirty((void *)word));         /* it was only read */
+	close_window();
+}
+
 /* The kernel writes for a ring when no call says so: nothing is closed while there is one. */
 RUNS(a_ring_of_io_uring_opens_everything)
 {
@@ -192,17 +223,25 @@ RUNS(a_ring_of_io_uring_opens_everything)
 	            (int)fd, IORING_OFF_SQ_RING);
 	check(ring != MAP_FAILED && scan_stop());
 	check(!dirty_mprotect.arm(heap.base, heap_end()));
+	check(dirty_mprotect.may_arm_later());
 	scan_resume();
 	untouched[0] = 1;
 	check(close((int)fd) == 0 && munmap(ring, 4096) == 0);
 	open_window();
+	check(!dirty_mprotect.may_arm_later());
 	close_window();
 }
 
-/* A lock that tells when its holder is gone: what the kernel then writes lies in a block. */
+/* A lock that tells when its holder is gone: what the kernel then writes lies in a block, which nobody
+ * has written to in the window. */
+static _Atomic bool is_held, is_to_end;
+
 static void *hold(void *lock)
 {
 	check(pthread_mutex_lock(lock) == 0);
+	is_held = true;
+	while (!is_to_end)
+		usleep(100);
 	return lock;
 }
 
@@ -216,12 +255,14 @@ RUNS(a_robust_lock_in_the_heap)
 	check(pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0);
 	check(pthread_mutex_init(lock, &attr) == 0);
 	t = scan_create(hold, lock);
-	usleep(20000);
+	while (!is_held)
+		usleep(100);
+	open_window();
+	check(!is_dirty(lock));
+	is_to_end = true;
 	check(pthread_join(t, NULL) == 0);
+	check(is_dirty(lock));
 	check(pthread_mutex_lock(lock) == EOWNERDEAD && pthread_mutex_consistent(lock) == 0);
 	check(pthread_mutex_unlock(lock) == 0);
-	open_window();
-	check(pthread_create(&t, NULL, hold, lock) == 0 && pthread_join(t, NULL) == 0);
-	check(pthread_mutex_lock(lock) == EOWNERDEAD);
 	close_window();
 }

@@ -1,7 +1,6 @@
-/* dirty_mprotect.c: the heap protected: granules, threads, signals, stacks, limits. What the kernel writes
- * is dirty_calls.c's. */
+/* dirty_mprotect.c: the heap protected: granules, threads, stacks, limits. What the kernel writes
+ * is dirty_calls.c's, handlers and masks are dirty_signals.c's. */
 #include <pthread.h>
-#include <setjmp.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -104,6 +103,42 @@ RUNS(rearmed_granules_are_clean_and_new_heap_is_tracked)
 	close_window();
 }
 
+/* It can't answer a stop before its child ends. */
+static _Atomic pid_t child;
+
+static void *wait_for_child(void *arg)
+{
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		child = getpid();
+		for (;;)
+			pause();
+	}
+	check(waitpid(pid, NULL, 0) == pid);
+	return arg;
+}
+
+RUNS(nothing_is_closed_again_while_a_thread_runs_on)
+{
+	char *p = fresh();
+	pthread_t t;
+
+	open_window();
+	p[0] = 1;
+	t = scan_create(wait_for_child, NULL);
+	while (!child)
+		usleep(100);
+	check(scan_stop());                     /* after 2 s */
+	check(scan_stop_info().nmissed == 1);
+	check(!dirty_mprotect.collect(heap.base, heap_end(), true, look, &find));
+	check(!guard_is_closed_at((uintptr_t)p));
+	scan_resume();
+	check(kill(child, SIGKILL) == 0);
+	check(pthread_join(t, NULL) == 0);
+	close_window();
+}
+
 /* --- threads --- */
 
 static void *read_pipe(void *to)
@@ -134,65 +169,6 @@ RUNS(a_blocked_read_across_windows)
 	check(write(pipe_ends[1], "hello", 5) == 5);
 	check(pthread_join(t, NULL) == 0);
 	expect(p, "hello");
-	close_window();
-}
-
-static _Atomic unsigned nhandled;
-
-static void count(int signo)
-{
-	char *own = blocks[NBLOCKS - 1];
-
-	own[(nhandled * 4096) % BLOCK] = (char)signo;
-	nhandled++;
-	getppid();
-}
-
-/* Wants everything blocked, before the window and in it. */
-static void *block_all(void *arg)
-{
-	char *p = arg;
-	sigset_t all;
-
-	sigfillset(&all);
-	sigdelset(&all, scan_threads_signal()); /* as preload has it */
-	check(pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
-	is_blocking = true;
-	while (!guard_is_closed())
-		usleep(100);
-	p[0] = 1;
-	check(getppid() > 0);
-	check(pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
-	p[GUARD_GRANULE] = 2;
-	check(getppid() > 0);
-	sigfillset(&all);
-	sigdelset(&all, SIGUSR1);
-	is_blocking = false;
-	sigsuspend(&all);                       /* the handler runs with all else blocked */
-	return NULL;
-}
-
-RUNS(masks_that_hold_everything)
-{
-	struct sigaction a = { .sa_handler = count };
-	char *p = fresh();
-	pthread_t t;
-
-	sigfillset(&a.sa_mask);
-	check(sigaction(SIGUSR1, &a, NULL) == 0);
-	t = scan_create(block_all, p);
-	while (!is_blocking)
-		usleep(100);
-	open_window();
-	check(raise(SIGUSR1) == 0 && nhandled == 1);
-	check(sigaction(SIGUSR1, &a, NULL) == 0);
-	check(raise(SIGUSR1) == 0 && nhandled == 2);
-	while (is_blocking)
-		usleep(100);
-	usleep(10000);
-	check(pthread_kill(t, SIGUSR1) == 0);
-	check(pthread_join(t, NULL) == 0);
-	check(nhandled == 3 && is_dirty(p) && is_dirty(p + GUARD_GRANULE));
 	close_window();
 }
 
@@ -243,6 +219,48 @@ RUNS(a_thread_whose_stack_is_in_the_heap)
 	}
 }
 
+/* On its stack in the heap, which it never leaves. */
+static char *volatile written;
+static _Atomic bool is_over;
+
+static void *write_on(void *arg)
+{
+	volatile char local[KIB(1)];
+
+	written = (char *)local;
+	while (!is_over)
+		local[0]++;
+	return arg;
+}
+
+/* What it stands on is not closed, whenever its piece comes, and counts as written. */
+RUNS(a_stack_in_the_heap_armed_in_pieces)
+{
+	char *stack = core_malloc(MIB(1));
+	uintptr_t middle = align_up((uintptr_t)blocks[NBLOCKS / 2] - heap.base, GUARD_GRANULE) + heap.base;
+	pthread_attr_t attr;
+	pthread_t t;
+
+	check(stack > blocks[NBLOCKS / 2]);
+	pthread_attr_init(&attr);
+	check(pthread_attr_setstack(&attr, stack, MIB(1)) == 0);
+	check(pthread_create(&t, &attr, write_on, NULL) == 0);
+	while (!written)
+		usleep(100);
+	for (unsigned i = 0; i < 5; i++) {
+		check(scan_stop());
+		check(dirty_mprotect.arm(heap.base, middle));
+		scan_resume();
+		check(scan_stop());
+		check(dirty_mprotect.arm_more(heap_end()));
+		scan_resume();
+		check(is_dirty(written) && !is_dirty(stack));
+		close_window();
+	}
+	is_over = true;
+	check(pthread_join(t, NULL) == 0);
+}
+
 RUNS(children_in_a_window)
 {
 	char *p = fresh();
@@ -276,154 +294,6 @@ RUNS(children_in_a_window)
 		check(guard_is_closed());
 		close_window();
 	}
-}
-
-/* --- signals --- */
-
-static sigjmp_buf back;
-static volatile uintptr_t seen_address, seen_stack;
-
-static void on_segv(int signo, siginfo_t *info, void *context)
-{
-	char here;
-
-	(void)signo;
-	(void)context;
-	seen_address = (uintptr_t)info->si_addr;
-	seen_stack = (uintptr_t)&here;
-	blocks[NBLOCKS - 2][0] = 1;             /* another fault, in here */
-	siglongjmp(back, 1);
-}
-
-static void on_segv_return(int signo, siginfo_t *info, void *context)
-{
-	(void)signo;
-	(void)context;
-	nhandled++;
-	mprotect((void *)((uintptr_t)info->si_addr & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE);
-}
-
-/* The program's own: on its own alternate stack, which lies in the heap. */
-RUNS(the_programs_handler_of_sigsegv)
-{
-	char *alt = fresh(), *p = fresh();
-	char *guarded = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct sigaction a = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK }, old;
-
-	check(sigaltstack(&(stack_t){ .ss_sp = alt, .ss_size = KIB(64) }, NULL) == 0);
-	check(sigaction(SIGSEGV, &a, NULL) == 0);
-	for (unsigned i = 0; i < 6; i++) {
-		open_window();
-		p[0] = (char)i;
-		check(is_dirty(p));
-		seen_address = 0;
-		if (!sigsetjmp(back, 1)) {
-			guarded[i] = 1;
-			check(false);
-		}
-		check(seen_address == (uintptr_t)guarded + i);
-		check(seen_stack - (uintptr_t)alt < KIB(64));
-		check(is_dirty(alt));
-		if (i % 2)
-			close_window();
-	}
-	open_window();
-	check(sigaction(SIGSEGV, NULL, &old) == 0 && old.sa_sigaction == on_segv
-	      && (old.sa_flags & ~0x04000000) == a.sa_flags);
-	a = (struct sigaction){ .sa_sigaction = on_segv_return, .sa_flags = SA_SIGINFO };
-	check(sigaction(SIGSEGV, &a, &old) == 0 && old.sa_sigaction == on_segv);
-	guarded[0] = 1;
-	check(nhandled == 1 && guarded[0] == 1);
-	close_window();
-}
-
-static void on_sys(int signo, siginfo_t *info, void *context)
-{
-	(void)signo;
-	(void)context;
-	nhandled += info->si_code == SI_TKILL;
-}
-
-RUNS(the_programs_handler_of_sigsys)
-{
-	struct sigaction a = { .sa_sigaction = on_sys, .sa_flags = SA_SIGINFO };
-
-	check(sigaction(SIGSYS, &a, NULL) == 0);
-	open_window();
-	check(raise(SIGSYS) == 0 && nhandled == 1);
-	close_window();
-	check(raise(SIGSYS) == 0 && nhandled == 2);
-}
-
-static void crash(void)
-{
-	open_window();
-	*(volatile char *)(uintptr_t)getpid() = 1;
-}
-
-static void crash_sent(void)
-{
-	open_window();
-	raise(SIGSEGV);
-}
-
-static void crash_by_sys(void)
-{
-	open_window();
-	raise(SIGSYS);
-}
-
-static void *raise_sys(void *arg)
-{
-	raise(SIGSYS);
-	return arg;
-}
-
-static void crash_in_thread(void)
-{
-	pthread_t t;
-
-	open_window();
-	close_window();
-	check(pthread_create(&t, NULL, raise_sys, NULL) == 0);
-	pthread_join(t, NULL);
-}
-
-static void crash_later(void)
-{
-	open_window();
-	close_window();
-	*(volatile char *)(uintptr_t)getpid() = 1;
-}
-
-Test(dirty_mprotect, a_true_crash_is_still_one)
-{
-	cr_assert_eq(outcome_of(crash), SIGSEGV);
-	cr_assert_eq(outcome_of(crash_sent), SIGSEGV);
-	cr_assert_eq(outcome_of(crash_later), SIGSEGV);
-	cr_assert_eq(outcome_of(crash_by_sys), SIGSYS);
-	cr_assert_eq(outcome_of(crash_in_thread), SIGSYS);
-}
-
-static void small_stack_handler(int signo)
-{
-	struct stat st;
-
-	count(signo);
-	check(stat("/", &st) == 0);
-}
-
-RUNS(a_small_alternate_stack_in_the_heap)
-{
-	char *alt = fresh();
-	struct sigaction a = { .sa_handler = small_stack_handler, .sa_flags = SA_ONSTACK };
-
-	check(sigaltstack(&(stack_t){ .ss_sp = alt, .ss_size = (size_t)sysconf(_SC_MINSIGSTKSZ) }, NULL)
-	      == 0);
-	check(sigaction(SIGUSR1, &a, NULL) == 0);
-	open_window();
-	check(raise(SIGUSR1) == 0 && nhandled == 1);
-	close_window();
 }
 
 /* --- coroutines --- */
@@ -472,8 +342,6 @@ RUNS(a_coroutine_whose_stack_is_in_the_heap)
 	}
 	close_window();
 }
-
-static _Atomic bool is_over;
 
 static void *run_coroutines(void *arg)
 {
@@ -528,39 +396,6 @@ RUNS(scattered_stores_leave_mappings_for_the_program)
 	check(!is_dirty(p));
 	p[0] = 1;
 	check(is_dirty(p) && !is_dirty(p + GUARD_GRANULE));
-	close_window();
-}
-
-/* What the program protects itself stays so: code that it makes, and guards of its own. */
-RUNS(protections_of_the_programs_own)
-{
-	char *p = fresh(), *q = fresh();
-	char *page = (char *)align_up((uintptr_t)p, 4096), *guarded = (char *)align_up((uintptr_t)q, 4096);
-	struct sigaction a = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO };
-	int (*code)(void);
-
-	memcpy(page, "\xb8\x07\0\0\0\xc3", 6);
-	memcpy(&code, &page, sizeof code);
-	check(sigaction(SIGSEGV, &a, NULL) == 0);
-	check(mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0);
-	for (unsigned i = 0; i < 4; i++) {
-		open_window();
-		check(code() == 7);
-		check(mprotect(guarded, 4096, PROT_NONE) == 0);
-		if (!sigsetjmp(back, 1)) {
-			guarded[0] = 1;
-			check(false);
-		}
-		if (i % 2)
-			close_window();
-		if (!sigsetjmp(back, 1)) {
-			guarded[0] = 1;
-			check(false);
-		}
-		check(code() == 7);
-		check(mprotect(guarded, 4096, PROT_READ | PROT_WRITE) == 0);
-		guarded[0] = 2;
-	}
 	close_window();
 }
 

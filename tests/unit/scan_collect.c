@@ -13,31 +13,11 @@
 #include "scan/roots.h"
 #include "scan/threads.h"
 #include "scan/workers.h"
+#include "tests/check.h"
 #include "tests/core.h"
-#include "tests/seed.h"
+#include "tests/unit/collect.h"
 
-
-static void start(void)
-{
-	core_start_gc();
-	mark_set_align(sizeof(uintptr_t));
-	mark_set_workers(1);
-	mark_limit_work(SIZE_MAX);
-}
-
-/* As preload asks for it. */
-static void *make(size_t nbytes)
-{
-	void *p = core_malloc(nbytes + heap.tail_bytes);
-
-	cr_assert_not_null(p);
-	return memset(p, 0, nbytes);
-}
-
-static bool is_marked(const void *p)
-{
-	return marks_is_set((uintptr_t)p);
-}
+static uint64_t rng;
 
 static void mark_from(const void *p)
 {
@@ -260,7 +240,7 @@ ParameterizedTest(struct dirty_case *c, scan_collect,
 	void *leaf;
 
 	start();
-	seed_random();
+	rng = seed_from_env();
 	mark_set_align(c->align);
 	for (size_t i = 0; i < nblocks; i++)
 		block[i] = make(nbytes);
@@ -269,9 +249,9 @@ ParameterizedTest(struct dirty_case *c, scan_collect,
 	for (size_t i = 0; i < nblocks; i++)
 		mark_from(block[i]);
 	for (unsigned i = 0; nbytes >= 8 && i < 2000; i++) {
-		char *p = block[next_random() % nblocks];
+		char *p = block[next_random(&rng) % nblocks];
 		size_t last = align_down(nbytes - 8, c->align);
-		size_t offset = align_down(next_random() % (last + 1), c->align);
+		size_t offset = align_down(next_random(&rng) % (last + 1), c->align);
 		size_t to_page = OS_PAGE_BYTES - (uintptr_t)p % OS_PAGE_BYTES;
 
 		if (i % 4 == 0)
@@ -334,173 +314,6 @@ Test(scan_collect, dirty_pages_without_blocks_do_no_harm, .init = start)
 	mark_drain();
 	cr_assert_eq(mark_counts().nblocks, 1);
 	mark_end();
-}
-
-/* --- a model: random graphs, written to between and while --- */
-
-#define NMODEL 3000
-#define NPAGES_MODEL (MIB(64) / OS_PAGE_BYTES)
-
-static struct model {
-	uintptr_t *block;
-	size_t nwords;
-} model[NMODEL];
-
-static bool is_dirty[NPAGES_MODEL], is_reached[NMODEL];
-static uintptr_t roots[16];
-
-static void write_word(unsigned i, size_t k, uintptr_t word)
-{
-	uintptr_t at = (uintptr_t)&model[i].block[k];
-
-	model[i].block[k] = word;
-	is_dirty[(at - heap.base) / OS_PAGE_BYTES] = true;
-}
-
-static void write_some(unsigned n)
-{
-	while (n--) {
-		unsigned i = (unsigned)(next_random() % NMODEL), to = (unsigned)(next_random() % NMODEL);
-		size_t k = next_random() % model[i].nwords;
-		uintptr_t word = (uintptr_t)model[to].block;
-
-		if (next_random() % 4 == 0)
-			word += next_random() % (model[to].nwords * sizeof word);
-		if (next_random() % 16 == 0)
-			roots[next_random() % 16] = word;
-		write_word(i, k, next_random() % 3 ? word : next_random());
-	}
-}
-
-static void make_model(void)
-{
-	for (unsigned i = 0; i < NMODEL; i++) {
-		uint64_t r = next_random();
-
-		model[i].nwords = r % 512 == 0 ? KIB(20) + r / 512 % KIB(20)
-		                  : r % 16 == 0 ? 100 + r / 16 % 2000 : 2 + r / 16 % 14;
-		model[i].block = make(model[i].nwords * sizeof(uintptr_t));
-	}
-	cr_assert(heap.nbytes <= MIB(64));
-	write_some(2 * NMODEL);
-	for (unsigned i = 0; i < 16; i++)
-		roots[i] = (uintptr_t)model[next_random() % NMODEL].block;
-}
-
-static unsigned model_of(uintptr_t word)
-{
-	uintptr_t p = word & ((UINT64_C(1) << 48) - 1);
-
-	for (unsigned i = 0; i < NMODEL; i++) {
-		if (p - (uintptr_t)model[i].block <= model[i].nwords * sizeof p)
-			return i;
-	}
-	return NMODEL;
-}
-
-/* How many of what the roots lead to is not marked, as far as nobody forgets it. */
-static unsigned count_lost(void)
-{
-	static unsigned list[NMODEL];
-	unsigned n = 0, nlost = 0;
-
-	memset(is_reached, 0, sizeof is_reached);
-	for (unsigned i = 0; i < 16; i++) {
-		unsigned to = model_of(roots[i]);
-
-		if (to < NMODEL && !is_reached[to]) {
-			is_reached[to] = true;
-			list[n++] = to;
-		}
-	}
-	while (n) {
-		const struct model *m = &model[list[--n]];
-
-		nlost += !is_marked(m->block);
-		for (size_t k = 0; k < m->nwords; k++) {
-			unsigned to = m->block[k] ? model_of(m->block[k]) : NMODEL;
-
-			if (to < NMODEL && !is_reached[to]) {
-				is_reached[to] = true;
-				list[n++] = to;
-			}
-		}
-	}
-	return nlost;
-}
-
-static void collect_dirty(bool is_ignored)
-{
-	for (size_t i = 0; i < heap.nbytes / OS_PAGE_BYTES; i++) {
-		uintptr_t page = heap.base + i * OS_PAGE_BYTES;
-
-		if (is_dirty[i] && !is_ignored)
-			mark_dirty(page, page + OS_PAGE_BYTES);
-		is_dirty[i] = false;
-	}
-}
-
-static void mark_roots(void)
-{
-	mark_range((uintptr_t)roots, (uintptr_t)(roots + 16));
-}
-
-/* True: nothing was lost. */
-static bool collect_model(bool is_full, unsigned nwrites, bool ignores_dirty)
-{
-	cr_assert(is_full ? mark_start_full() : mark_start_sticky());
-	if (is_full)
-		memset(is_dirty, 0, sizeof is_dirty);
-	mark_roots();
-	mark_drain();
-	write_some(nwrites);
-	collect_dirty(ignores_dirty);
-	write_some(nwrites);
-	mark_drain();
-	write_some(nwrites);
-	mark_stopped();
-	mark_roots();
-	collect_dirty(ignores_dirty);
-	mark_drain();
-
-	unsigned nlost = count_lost();
-
-	mark_end();
-	return !nlost;
-}
-
-Test(scan_collect, a_model_with_writes_in_between_is_marked_whole, .init = start)
-{
-	seed_random();
-	make_model();
-	for (unsigned round = 0; round < 20; round++) {
-		mark_set_workers(1 + round % 3);
-		cr_assert(collect_model(round % 4 == 0, 20 << round % 5, false), "round %u", round);
-		write_some(200);
-	}
-}
-
-Test(scan_collect, a_model_is_marked_whole_with_little_memory_for_work, .init = start)
-{
-	seed_random();
-	make_model();
-	mark_limit_work(KIB(64));
-	for (unsigned round = 0; round < 10; round++) {
-		mark_set_workers(1 + round % 3);
-		cr_assert(collect_model(round % 2 == 0, 300, false), "round %u", round);
-		write_some(200);
-	}
-}
-
-Test(scan_collect, without_the_dirty_pages_a_model_loses_blocks, .init = start)
-{
-	unsigned nlost = 0;
-
-	seed_random();
-	make_model();
-	for (unsigned round = 0; round < 20; round++)
-		nlost += !collect_model(true, 500, true);
-	cr_assert_gt(nlost, 10);
 }
 
 /* --- a second marking --- */

@@ -15,8 +15,10 @@
 #include "scan/mark.h"
 #include "scan/work.h"
 #include "scan/workers.h"
+#include "tests/check.h"
 #include "tests/core.h"
-#include "tests/seed.h"
+
+static uint64_t rng;
 
 #define WORDS 8
 #define NBLOCKS 60000                           /* read in more than MARK_ALONE_BYTES */
@@ -53,13 +55,13 @@ static void make_random_graph(unsigned degree)
 	for (size_t i = 0; i < nblocks; i++) {
 		block[i][0] = i;
 		for (unsigned k = 0; k < degree; k++) {
-			uintptr_t to = (uintptr_t)block[next_random() % nblocks];
+			uintptr_t to = (uintptr_t)block[next_random(&rng) % nblocks];
 
-			if (next_random() % 8 == 0)
-				to += next_random() % 64;       /* inside */
-			if (next_random() % 16 == 0)
-				to |= next_random() << 48;      /* tagged */
-			block[i][1 + next_random() % (WORDS - 1)] = to;
+			if (next_random(&rng) % 8 == 0)
+				to += next_random(&rng) % 64;       /* inside */
+			if (next_random(&rng) % 16 == 0)
+				to |= next_random(&rng) << 48;      /* tagged */
+			block[i][1 + next_random(&rng) % (WORDS - 1)] = to;
 		}
 	}
 }
@@ -152,10 +154,10 @@ ParameterizedTest(unsigned *degree, scan_workers, random_graphs_are_marked_as_by
 	size_t count;
 
 	start();
-	seed_random();
+	rng = seed_from_env();
 	make_random_graph(*degree);
 	for (unsigned i = 0; i < NROOTS; i++)
-		root[i] = (uintptr_t)block[next_random() % nblocks];
+		root[i] = (uintptr_t)block[next_random(&rng) % nblocks];
 	count = reach(root, NROOTS);
 	for (unsigned n = 1; n <= 8; n++) {
 		mark_from(root, NROOTS, n);
@@ -168,7 +170,7 @@ Test(scan_workers, a_graph_is_marked_with_little_memory_for_work, .init = start)
 {
 	size_t count;
 
-	seed_random();
+	rng = seed_from_env();
 	make_random_graph(7);
 	count = reach((uintptr_t *)block, NROOTS);
 	mark_limit_work(KIB(64));
@@ -260,7 +262,7 @@ static void wait_for_none(void)
 
 Test(scan_workers, without_threads_the_first_worker_does_it_all, .init = start)
 {
-	seed_random();
+	rng = seed_from_env();
 	make_random_graph(3);
 
 	size_t count = reach((uintptr_t *)block, NROOTS);
@@ -285,7 +287,7 @@ static bool start_some(unsigned number, void (*fn)(unsigned number))
 
 Test(scan_workers, fewer_threads_than_wanted_are_enough, .init = start)
 {
-	seed_random();
+	rng = seed_from_env();
 	make_random_graph(3);
 
 	size_t count = reach((uintptr_t *)block, NROOTS);
@@ -315,7 +317,7 @@ Test(scan_workers, a_clone_of_the_process_has_workers_too, .init = start)
 	int status;
 	long child;
 
-	seed_random();
+	rng = seed_from_env();
 	make_random_graph(3);
 
 	size_t count = reach((uintptr_t *)block, NROOTS);
