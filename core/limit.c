@@ -1,6 +1,6 @@
 /* limit.c: by how much SPANGC_MEMORY_LIMIT is passed, and whether a search of all spans pays.
  *
- * Reached from scavenge.c, always under LOCK_PAGES. Depends on the counts of heap.h, meta.h and
+ * Reached from scavenge.c, under LOCK_PAGES, and from scan/pacing.c. Depends on the counts of heap.h, meta.h and
  * live.h.
  */
 #include "core/limit.h"
@@ -10,6 +10,7 @@
 #include "core/live.h"
 #include "core/meta.h"
 #include "core/os.h"
+#include "core/sigmask.h"
 
 #define STRAINED_PART 64                        /* of the limit: so much more is something new */
 #define STRAINED_GROWTH 16                      /* if that was no use: such a part of the heap */
@@ -21,7 +22,7 @@ static struct {
 	uint64_t next_ms;
 } strained;
 
-/* What the kernel holds for us, as far as we know. */
+/* LOCK_PAGES is held. */
 static size_t resident_bytes(void)
 {
 	page_idx ngiven = heap.pages.nclean + heap.pages.nlazy;
@@ -30,6 +31,18 @@ static size_t resident_bytes(void)
 	size_t trimmed = atomic_load_explicit(&live.trimmed_bytes, memory_order_relaxed);
 
 	return nbytes > trimmed ? nbytes - trimmed : 0;
+}
+
+size_t limit_resident_bytes(void)
+{
+	struct sigmask saved;
+
+	heap_enter(&saved);
+
+	size_t nbytes = resident_bytes();
+
+	heap_leave(&saved);
+	return nbytes;
 }
 
 size_t limit_excess_bytes(void)

@@ -8,6 +8,9 @@
 
 #include "core/base.h"
 
+/* What the kernel holds for the heap and its records, as far as we know. ctx: any */
+size_t limit_resident_bytes(void);
+
 /* Bytes above the limit that only we could give back. ctx: any, LOCK_PAGES */
 size_t limit_excess_bytes(void);
 

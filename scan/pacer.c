@@ -1,13 +1,18 @@
 /* pacer.c: goal, trigger, assists and the choice between minor and full cycles.
  *
  * Reached from the thread that runs cycles, pacer_assist() and pacer_due() from any that allocates.
- * Depends on base.h only. Checked against simulated programs by tests/unit/pacer.c.
+ * Depends on base.h only. Checked against simulated programs by tests/unit/pacer_programs.c.
  */
 #include "scan/pacer.h"
 
 #define HEAP_MIN_BYTES MIB(4)                   /* at 100 percent */
 #define HEAP_MIN_TIMES 8                        /* that much, where cycles would take ... */
 #define CHEAP_SHARE 0.1                         /* ... more than this part of the time */
+#define NEAR_SHARE 0.01                         /* of the time, for the near goal, ... */
+#define NEAR_WAY_MIN 0.25                       /* ... which is no nearer than this part of the way */
+#define END_PART 16                             /* one part of so many of a slot was not asked for, ... */
+#define END_MIN_BYTES 8                         /* ... half of the steps between sizes, but at least so ... */
+#define END_MAX_BYTES 4096                      /* ... and at most so many bytes */
 #define RUNWAY_MAX 0.5                          /* of the way from live to goal ... */
 #define RUNWAY_MIN 0.05                         /* ... kept free at its end */
 #define LIMIT_HEADROOM 32                       /* one part of so many of the limit, ... */
@@ -57,7 +62,7 @@ static double smoothed(double old, double new)
 void pacer_start(struct pacer *p, uint64_t percent, uint64_t limit_bytes, unsigned nprocs,
                  unsigned nworkers)
 {
-	*p = (struct pacer){ .percent = percent, .limit_bytes = limit_bytes };
+	*p = (struct pacer){ .percent = percent, .limit_bytes = limit_bytes, .asked_share = 1 };
 	p->nprocs = nprocs ? nprocs : 1;
 	p->nworkers = at_most(nworkers ? nworkers : 1, p->nprocs);
 }
@@ -90,11 +95,28 @@ static void learn_rate(struct pacer *p, const struct pacer_cycle *c)
 	p->is_growing = (double)c->reclaimed_bytes < taken * GROWING_SHARE;
 }
 
+static void learn_spread(struct pacer *p, const struct pacer_cycle *c)
+{
+	if (c->resident_bytes && c->start_bytes)
+		p->spread[p->nspreads++ % PACER_NCYCLES] =
+			at_least((double)c->resident_bytes / (double)c->start_bytes, 1);
+}
+
+static double asked_share(uint64_t nbytes, uint64_t nblocks)
+{
+	double slot = (double)nbytes / at_least((double)nblocks, 1);
+
+	if (!nbytes || !nblocks)
+		return 1;
+	return 1 - at_most(at_least(slot / END_PART, END_MIN_BYTES), END_MAX_BYTES) / at_least(slot, 16);
+}
+
 static void learn_full(struct pacer *p, const struct pacer_cycle *c, double yield)
 {
 	double live = at_most((double)c->live_bytes, (double)c->marked_bytes * BORN_TIMES);
 
 	p->base_bytes = to_bytes(at_least(live, ((double)p->base_bytes + live) / 2));
+	p->asked_share = asked_share(c->marked_bytes, c->marked_blocks);
 	p->full_work_bytes = c->work_bytes + c->assist_bytes;
 	p->full_yield = smoothed(p->full_yield, yield);
 	p->full_cost_s = smoothed(p->full_cost_s, cost_s(p, c));
@@ -124,6 +146,7 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 
 	learn_ratio(p, c);
 	learn_rate(p, c);
+	learn_spread(p, c);
 	p->cost_s = smoothed(p->cost_s, cost);
 	p->live_bytes = c->live_bytes;
 	p->root_bytes = c->root_bytes;
@@ -138,23 +161,50 @@ void pacer_learn(struct pacer *p, const struct pacer_cycle *c)
 
 /* --- planning --- */
 
+static double heap_min(const struct pacer *p)
+{
+	return (double)HEAP_MIN_BYTES * (double)p->percent / 100;
+}
+
 /* However little lives. */
 static double least_goal(const struct pacer *p)
 {
-	double least = (double)HEAP_MIN_BYTES * (double)p->percent / 100;
+	double least = heap_min(p);
 	double cheap = (double)p->live_bytes + p->take_bps * p->cost_s / (CHEAP_SHARE * p->nprocs);
 
 	return at_least(least, at_most(cheap, HEAP_MIN_TIMES * least));
 }
 
+static double grown(const struct pacer *p, double nbytes)
+{
+	return nbytes + (nbytes + (double)p->root_bytes) * (double)p->percent / 100;
+}
+
 static double goal_by_percent(const struct pacer *p)
 {
-	double grown = (double)p->base_bytes
-	               + ((double)p->base_bytes + (double)p->root_bytes) * (double)p->percent / 100;
+	if (p->percent == PACER_PERCENT_OFF)
+		return (double)UINT64_MAX;
+	return at_least(grown(p, (double)p->base_bytes), least_goal(p));
+}
+
+static double least_spread(const struct pacer *p)
+{
+	double least = p->spread[0];
+
+	for (unsigned i = 1; i < PACER_NCYCLES && i < p->nspreads; i++)
+		least = at_most(p->spread[i], least);
+	return least;
+}
+
+/* The percentage of what was asked for, in resident bytes. */
+static double goal_by_residents(const struct pacer *p)
+{
+	double base = (double)p->base_bytes, longest = grown(p, base) - base, spread = least_spread(p);
+	double way = spread > 0 ? grown(p, base * p->asked_share) / spread - base : longest;
 
 	if (p->percent == PACER_PERCENT_OFF)
 		return (double)UINT64_MAX;
-	return at_least(grown, least_goal(p));
+	return at_least(base + at_least(way, longest * NEAR_WAY_MIN), heap_min(p));
 }
 
 static double goal_by_limit(const struct pacer *p, uint64_t other_bytes)
@@ -167,12 +217,11 @@ static double goal_by_limit(const struct pacer *p, uint64_t other_bytes)
 }
 
 /* Below what lives no cycle can get: a goal there is one just above it. */
-static double goal(const struct pacer *p, uint64_t other_bytes)
+static double nearest_goal(const struct pacer *p)
 {
 	double live = (double)p->live_bytes;
-	double nearest = live + at_least(live / WAY_MIN, WAY_MIN_BYTES);
 
-	return at_least(at_most(goal_by_percent(p), goal_by_limit(p, other_bytes)), nearest);
+	return live + at_least(live / WAY_MIN, WAY_MIN_BYTES);
 }
 
 static bool has_room(const struct pacer *p, double goal_bytes)
@@ -209,21 +258,35 @@ static uint64_t work_ahead(const struct pacer *p, bool is_minor)
 	return p->minor_work_bytes ? p->minor_work_bytes : p->full_work_bytes / 4;
 }
 
+static double trigger_before(const struct pacer *p, double to, uint64_t work_bytes)
+{
+	double way = to - (double)p->live_bytes;
+
+	return to - at_most(at_least(runway(p, work_bytes), RUNWAY_MIN * way), RUNWAY_MAX * way);
+}
+
 struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool is_armed)
 {
-	double live = (double)p->live_bytes, to = goal(p, other_bytes), way = to - live, trigger;
+	double to = at_least(at_most(goal_by_percent(p), goal_by_limit(p, other_bytes)), nearest_goal(p));
+	double near = at_least(at_most(goal_by_residents(p), to), nearest_goal(p)), trigger, near_trigger;
 	bool may_be_minor = is_armed && pacer_wants_minor(p) && has_room(p, to);
 	bool is_minor = may_be_minor && !p->is_growing;
 	uint64_t work = work_ahead(p, is_minor);
 	bool has_excess = p->excess_s >= EXCESS_MAX_S * p->nprocs;
+	bool is_limited = goal_by_limit(p, other_bytes) < goal_by_percent(p);
 
-	trigger = to - at_most(at_least(runway(p, work), RUNWAY_MIN * way), RUNWAY_MAX * way);
+	trigger = trigger_before(p, to, work);
+	near_trigger = trigger_before(p, near, work);
 	return (struct pacer_plan){
 		.goal_bytes = to_bytes(to),
 		.trigger_bytes = to_bytes(to) == UINT64_MAX ? UINT64_MAX : to_bytes(trigger),
+		.near_goal_bytes = to_bytes(near),
+		.near_trigger_bytes = to_bytes(near) == UINT64_MAX ? UINT64_MAX : to_bytes(near_trigger),
+		.near_after_s = (is_minor ? p->cost_s : p->full_cost_s) / (NEAR_SHARE * p->nprocs),
 		.work_bytes = work,
 		.assist_ratio = (double)work / at_least(to - trigger, 1),
-		.is_limited = goal_by_limit(p, other_bytes) < goal_by_percent(p),
+		.most_bytes = is_limited ? UINT64_MAX : to_bytes(2 * to - (double)p->base_bytes),
+		.is_limited = is_limited,
 		.has_assists = !has_excess,
 		.wait_s = has_excess ? p->wait_s : 0,
 		.next_is_minor = is_minor,
@@ -231,8 +294,23 @@ struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool i
 	};
 }
 
+bool pacer_is_due(const struct pacer_plan *plan, uint64_t now_bytes, double since_s)
+{
+	return now_bytes >= plan->trigger_bytes
+	       || (now_bytes >= plan->near_trigger_bytes && since_s >= plan->near_after_s);
+}
+
+static void take_near_goal(struct pacer_plan *plan)
+{
+	plan->goal_bytes = plan->near_goal_bytes;
+	plan->trigger_bytes = plan->near_trigger_bytes;
+}
+
 void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes)
 {
+	if (start_bytes < plan->trigger_bytes && start_bytes >= plan->near_trigger_bytes)
+		take_near_goal(plan);
+
 	double start = (double)start_bytes, goal_bytes = (double)plan->goal_bytes;
 	double way = at_least(at_least(start / WAY_MIN, WAY_MIN_BYTES),
 	                      goal_bytes - (double)plan->trigger_bytes);
@@ -265,7 +343,7 @@ uint64_t pacer_assist(const struct pacer_plan *plan, uint64_t start_bytes, uint6
 	uint64_t way = goal_bytes > start_bytes ? goal_bytes - start_bytes : 0;
 	uint64_t to = plan->is_limited ? goal_bytes : goal_bytes + way / PATIENCE;
 
-	if (!plan->has_assists || goal_bytes == UINT64_MAX)
+	if (goal_bytes == UINT64_MAX || (!plan->has_assists && now_bytes < plan->most_bytes))
 		return 0;
 	share = to_bytes(at_most(at_least((double)taken_bytes * plan->assist_ratio * ASSIST_SHARE,
 	                                  ASSIST_MIN_BYTES), ASSIST_MAX_BYTES));

@@ -10,6 +10,11 @@
  *            Where less lives than after the cycle before, half of the difference still counts.
  *            What was taken during marking counts as alive, but no more than as much as was
  *            found alive: or the longer marking takes, the higher the goal, the longer it takes.
+ *   near     a second goal, in memory that users see: as much lower as the heap is larger than what the
+ *            program asked for, by records and free slots (resident bytes for a byte in use, when
+ *            cycles began: the least of four, since free slots fill up) and by the ends of slots (as
+ *            blocks of that mean size have them); but not below a quarter of the way. It counts once
+ *            so much time has passed that a cycle takes no more than a hundredth of it.
  *            A cycle has a price however small the heap is (two stops, all roots). Where that would
  *            be more than a tenth of the time, the least goal grows to up to 8 times as much.
  *   trigger  the goal less the runway: what the program takes while the workers alone read what
@@ -19,8 +24,9 @@
  *            workers alone are to meet the goal; whoever helps is not doing his own work) or, near
  *            the limit, to the goal; sweeping with one to half of the way to the next trigger. A
  *            thread that allocates does what is missing, as far as its own share goes.
- *   limit    collection takes at most half of the processors' time, whatever the goal: beyond that
- *            no thread assists, and the next cycle waits.
+ *   half     collection takes at most half of the processors' time, whatever the goal: beyond that
+ *            no thread assists, and the next cycle waits; until the heap is twice as far from what
+ *            lives as its goal is, if that is not the limit's: there memory counts for more.
  *
  * A minor cycle keeps the marks of what lived and finds only what died young. It never moves the
  * goal: that stays what the last full cycle made it, so what minor cycles fail to find costs no more
@@ -52,6 +58,9 @@ struct pacer {
 	uint64_t base_bytes;                    /* what the last full one left, or more if it was more before */
 	bool     is_growing;                    /* most of what was taken before it lives */
 	uint64_t root_bytes;
+	double   spread[PACER_NCYCLES];         /* resident bytes for a byte in use; 0: not known */
+	unsigned nspreads;                      /* learnt */
+	double   asked_share;                   /* of a slot, presumably */
 	uint64_t full_work_bytes, minor_work_bytes;     /* read by a cycle of that kind, smoothed */
 	double   full_yield, minor_yield;       /* bytes reclaimed per second of cost, smoothed */
 	double   full_cost_s;                   /* seconds of processor, smoothed */
@@ -69,7 +78,9 @@ struct pacer_cycle {
 	uint64_t start_bytes;                   /* heap in use when it began ... */
 	uint64_t end_bytes;                     /* ... at its final stop ... */
 	uint64_t live_bytes;                    /* ... and that, less what its sweep reclaimed */
-	uint64_t marked_bytes;                  /* found alive, without what was born meanwhile */
+	uint64_t marked_bytes;                  /* found alive, without what was born meanwhile ... */
+	uint64_t marked_blocks;
+	uint64_t resident_bytes;                /* when it began, for the heap; 0: not known */
 	uint64_t reclaimed_bytes;
 	uint64_t root_bytes;                    /* read as roots, at its end */
 	uint64_t work_bytes;                    /* of blocks, read by its own threads */
@@ -86,13 +97,17 @@ struct pacer_cycle {
 struct pacer_plan {
 	uint64_t goal_bytes;                    /* UINT64_MAX: none */
 	uint64_t trigger_bytes;                 /* heap in use that starts a cycle; UINT64_MAX: none */
+	uint64_t near_goal_bytes;               /* the same, neither higher, ... */
+	uint64_t near_trigger_bytes;
+	double   near_after_s;                  /* ... from so long after the last cycle on */
 	uint64_t work_bytes;                    /* what that cycle will read, presumably */
+	uint64_t most_bytes;                    /* heap in use that counts for more than the half */
 	double   assist_ratio;                  /* bytes read for a byte taken */
 	double   wait_s;                        /* no cycle starts before this has passed */
 	bool     next_is_minor;                 /* if the heap calls for it; ... */
 	bool     may_be_minor;                  /* ... if it comes by the clock */
 	bool     is_limited;                    /* the goal is what the memory limit makes it */
-	bool     has_assists;                   /* false: collection has had its half */
+	bool     has_assists;                   /* false: collection has had its half, but see most_bytes */
 };
 
 /* ctx: any */
@@ -109,6 +124,9 @@ bool pacer_wants_minor(const struct pacer *p);
 /* What comes next. `other_bytes`: resident memory that counts against the limit beside the heap in
  * use. `is_armed`: writes have been tracked since the last final stop. ctx: any */
 struct pacer_plan pacer_plan(const struct pacer *p, uint64_t other_bytes, bool is_armed);
+
+/* Does that much in use, `since_s` after the last cycle, start one? ctx: any */
+bool pacer_is_due(const struct pacer_plan *plan, uint64_t now_bytes, double since_s);
 
 /* A cycle begins with that much in use. The goal is as far away as it was from the trigger, if the
  * program came further before anybody looked; what is to be read may not be known yet. ctx: any */

@@ -7,13 +7,16 @@
  *                   marking          until the next look at whether marking is behind
  *                   sweeping         the same for the sweep
  * plan, start_bytes and swept_from change while phase is CYCLE_OFF only, and are read in other phases: a
- * thread that is late by a phase reads some of each, and helps too much or too little, once.
+ * thread that is late by a phase reads some of each, and helps too much or too little, once. Read while
+ * it is CYCLE_OFF, they may start a cycle that is not due (who runs it looks again), or none for
+ * AGAIN_BYTES: the budget up to a trigger is set by who runs cycles alone.
  */
 #include "scan/pacing.h"
 
 #include "core/budget.h"
 #include "core/heap.h"
 #include "core/knobs.h"
+#include "core/limit.h"
 #include "core/meta.h"
 #include "core/os.h"
 #include "core/sweep.h"
@@ -44,6 +47,7 @@ static struct {
 	struct pacer_plan plan;
 	uint64_t start_ns;                      /* of the process */
 	uint64_t start_bytes;                   /* in use, when the cycle began ... */
+	uint64_t resident_bytes;                /* ... then, of the heap and its records */
 	uint64_t began_ns, began_cpu_us;        /* ... then, and what its thread had taken by `clock` */
 	int clock;
 	_Atomic uint64_t swept_from;            /* in use, when its sweep was first looked at; 0: not yet */
@@ -61,10 +65,24 @@ static int64_t budget_until(uint64_t trigger, uint64_t now)
 	return trigger > now ? (int64_t)(trigger - now) : 0;
 }
 
+static double since_s(uint64_t ns)
+{
+	return (double)(os_now_ns() - ns) / NS_PER_S;
+}
+
+/* Until a cycle may be due: behind the near trigger that is a matter of time. */
+static void wait_for_trigger(void)
+{
+	uint64_t used = cycle_used_bytes(), near = pacing.plan.near_trigger_bytes;
+	int64_t until = budget_until(used < near ? near : pacing.plan.trigger_bytes, used);
+
+	budget_set(used < near || until < (int64_t)WAIT_BYTES ? until : (int64_t)WAIT_BYTES);
+}
+
 static void plan_next(void)
 {
 	pacing.plan = pacer_plan(&pacing.pacer, meta_bytes(), cycle_can_be_minor());
-	budget_set(budget_until(pacing.plan.trigger_bytes, cycle_used_bytes()));
+	wait_for_trigger();
 }
 
 void pacing_start(void)
@@ -85,25 +103,23 @@ enum cycle_kind pacing_kind(void)
 
 enum cycle_kind pacing_kind_by_clock(void)
 {
-	double since_s = (double)(os_now_ns() - pacing.full_ended_ns) / NS_PER_S;
+	bool is_cheap = pacer_full_is_cheap(&pacing.pacer, since_s(pacing.full_ended_ns));
 
-	return pacing.plan.may_be_minor && !pacer_full_is_cheap(&pacing.pacer, since_s) ? CYCLE_MINOR
-	                                                                                : CYCLE_FULL;
+	return pacing.plan.may_be_minor && !is_cheap ? CYCLE_MINOR : CYCLE_FULL;
 }
 
 bool pacing_is_due(void)
 {
-	uint64_t used = cycle_used_bytes();
-
-	if (used >= pacing.plan.trigger_bytes)
+	if (pacer_is_due(&pacing.plan, cycle_used_bytes(), since_s(pacing.ended_ns)))
 		return true;
-	budget_set(budget_until(pacing.plan.trigger_bytes, used));
+	wait_for_trigger();
 	return false;
 }
 
 bool pacing_begin(void)
 {
 	pacing.start_bytes = cycle_used_bytes();
+	pacing.resident_bytes = limit_resident_bytes();
 	pacing.clock = os_thread_clock();
 	pacing.began_cpu_us = os_thread_cpu_us();
 	pacing.began_ns = os_now_ns();
@@ -150,6 +166,8 @@ static void learn(const struct cycle_last *last, uint64_t elapsed_ns)
 		.live_bytes = last->heap_marked > last->reclaimed_bytes
 		              ? last->heap_marked - last->reclaimed_bytes : 0,
 		.marked_bytes = last->live_bytes,
+		.marked_blocks = last->live_blocks,
+		.resident_bytes = pacing.resident_bytes,
 		.reclaimed_bytes = last->reclaimed_bytes,
 		.root_bytes = last->root_bytes,
 		.work_bytes = last->read_bytes > last->root_bytes && read > helped ? read - helped : 0,
@@ -187,7 +205,9 @@ void pacing_end(bool is_forced, int fd)
 		/* As if it had found nothing dead: not again at once. */
 		pacing.plan.trigger_bytes += pacing.plan.trigger_bytes / 4;
 		pacing.plan.goal_bytes += pacing.plan.goal_bytes / 4;
-		budget_set(budget_until(pacing.plan.trigger_bytes, cycle_used_bytes()));
+		pacing.plan.near_trigger_bytes = pacing.plan.trigger_bytes;
+		pacing.plan.near_goal_bytes = pacing.plan.goal_bytes;
+		wait_for_trigger();
 	} else {
 		learn(&last, last.ended_ns - pacing.ended_ns);
 		plan_next();
@@ -287,11 +307,11 @@ static void help_sweep(void)
 		nap(late);
 }
 
-/* A cycle that fails over and over, or a heap that grows at once behind the goal: not more than half of
- * the time is for collecting. */
+/* A cycle that fails over and over, or a heap that grows at once behind the goal, but not too far: not
+ * more than half of the time is for collecting. */
 static bool has_to_wait(void)
 {
-	return (double)(os_now_ns() - pacing.ended_ns) / NS_PER_S < pacing.plan.wait_s;
+	return since_s(pacing.ended_ns) < pacing.plan.wait_s && cycle_used_bytes() < pacing.plan.most_bytes;
 }
 
 bool pacing_spent(void)
@@ -312,7 +332,10 @@ bool pacing_spent(void)
 		budget_set(WAIT_BYTES);
 		return false;
 	}
+	/* Not until the next trigger: what is planned may just have changed. */
 	budget_set(AGAIN_BYTES);
+	if (!pacer_is_due(&pacing.plan, cycle_used_bytes(), since_s(pacing.ended_ns)))
+		return false;
 	nap(late_bytes(cycle_used_bytes(), pacing.plan.goal_bytes));
 	return true;
 }

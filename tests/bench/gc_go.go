@@ -231,11 +231,18 @@ func mutate(over chan bool) {
 	over <- true
 }
 
-func speed(of int) float64 {
-	if spent[of] == 0 {
+func speed(of int, ns *[nphases]int64) float64 {
+	if ns[of] == 0 {
 		return 0
 	}
-	return float64(nops[of]) * 1000 / float64(spent[of])
+	return float64(nops[of]) * 1000 / float64(ns[of])
+}
+
+func partOfBase(of int, ns *[nphases]int64) float64 {
+	if speed(base, ns) == 0 {
+		return 0
+	}
+	return speed(of, ns) / speed(base, ns)
 }
 
 func goThrough(which int64, ms int) {
@@ -256,7 +263,7 @@ func measure(hot string, baseMs, ncycles int) {
 	}
 	atomic.StoreInt64(&nhot, n)
 	time.Sleep(200 * time.Millisecond)
-	delay, spent, nops = [nphases]delays{}, [nphases]int64{}, [nphases]int64{}
+	delay, spent, nops, cpuOf = [nphases]delays{}, [nphases]int64{}, [nphases]int64{}, [nphases]int64{}
 	most := int64(0)
 	for i := 0; i < ncycles; i++ {
 		goThrough(base, baseMs)
@@ -278,16 +285,13 @@ func measure(hot string, baseMs, ncycles int) {
 			most = longest
 		}
 	}
-	ratio := 0.0
-	if speed(base) > 0 {
-		ratio = speed(cycle) / speed(base)
-	}
 	fmt.Printf("hot=%s nodes=%d cycle_ms=%.2f cycle_cpu_ms=%.2f stall_us=%.1f stall_median_us=%.1f "+
-		"stall_999_us=%.1f stall_99_us=%.1f base_us=%.1f speed=%.3f base_mops=%.2f rss_mib=%d\n",
+		"stall_999_us=%.1f stall_99_us=%.1f base_us=%.1f speed=%.3f speed_cpu=%.3f "+
+		"base_mops=%.2f rss_mib=%d\n",
 		hot, nnodes, float64(median(took))/1e6, float64(median(used))/1e6, float64(most)/1e3,
 		float64(median(longests))/1e3, delay[cycle].quantile(0.999)/1e3,
-		delay[cycle].quantile(0.99)/1e3, float64(delay[base].longest)/1e3, ratio, speed(base),
-		statusMib("VmRSS:"))
+		delay[cycle].quantile(0.99)/1e3, float64(delay[base].longest)/1e3,
+		partOfBase(cycle, &spent), partOfBase(cycle, &cpuOf), speed(base, &spent), statusMib("VmRSS:"))
 }
 
 func pause(args []string) {

@@ -12,6 +12,9 @@
  *     stall_999_us stall_99_us         of all batches of 32 swaps during cycles
  *     base_us                          the longest between cycles: the machine's own
  *     speed base_mops                  swaps a second during cycles, as part of those without; those
+ *     speed_cpu                        the same by a second of the thread's own processor time: what is
+ *                                      lost here is lost to faults and memory, the rest to others' turns
+ *     speed_beside                     as speed, beside a thread that only computes, as long as a cycle
  *
  * The nodes are reached by one pointer a page, not by all: that table would be memory to mark, too.
  */
@@ -32,7 +35,7 @@ struct node {
 
 _Static_assert(sizeof(struct node) == 56, "with a byte or a word more still a slot of 64");
 
-enum phase { REST, BASE, CYCLE, NPHASES };
+enum phase { REST, BASE, CYCLE, BESIDE, NPHASES };
 
 static struct node *root, **leader;             /* the first node of each page */
 static size_t nnodes, nleaders;
@@ -160,7 +163,7 @@ static void *mutate(void *arg)
 			replace_one(nhot, &seed);
 		now = now_ns();
 		next = run.phase;
-		note(next == CYCLE ? next : phase, now - last);
+		note(next > BASE ? next : phase, now - last);
 		last = now;
 		if (next != phase) {
 			uint64_t used = clock_ns(CLOCK_THREAD_CPUTIME_ID);
@@ -182,9 +185,31 @@ static void go_through(enum phase phase, long ms)
 	run.phase = REST;
 }
 
-static double speed(enum phase phase)
+/* What a machine takes from a thread whose neighbour is busy, collector or not. */
+static void compute_for(uint64_t ns)
 {
-	return run.ns[phase] ? (double)run.nops[phase] * 1000 / (double)run.ns[phase] : 0;
+	static volatile uint64_t sum;
+	uint64_t until = now_ns() + ns, seed = 1;
+
+	run.phase = BESIDE;
+	while (now_ns() < until) {
+		for (int i = 0; i < 1000; i++)
+			next_random(&seed);
+		sum += seed;
+	}
+	run.phase = REST;
+	sleep_ms(REST_MS);
+}
+
+/* Millions a second: elapsed, or of the thread's own. */
+static double speed(enum phase phase, const uint64_t *ns)
+{
+	return ns[phase] ? (double)run.nops[phase] * 1000 / (double)ns[phase] : 0;
+}
+
+static double part_of_base(enum phase phase, const uint64_t *ns)
+{
+	return speed(BASE, ns) > 0 ? speed(phase, ns) / speed(BASE, ns) : 0;
 }
 
 static void measure(const char *hot, long base_ms, unsigned ncycles)
@@ -201,6 +226,7 @@ static void measure(const char *hot, long base_ms, unsigned ncycles)
 	memset(run.delays, 0, sizeof run.delays);
 	memset(run.ns, 0, sizeof run.ns);
 	memset(run.nops, 0, sizeof run.nops);
+	memset(run.cpu_ns, 0, sizeof run.cpu_ns);
 	for (unsigned i = 0; i < ncycles; i++) {
 		uint64_t started, used, others;
 
@@ -219,15 +245,19 @@ static void measure(const char *hot, long base_ms, unsigned ncycles)
 		used_ns[i] -= run.nhot ? run.cpu_ns[CYCLE] - others : 0;
 		longest_ns[i] = run.longest_ns;
 		longest = longest_ns[i] > longest ? longest_ns[i] : longest;
+		if (run.nhot)
+			compute_for(cycle_ns[i]);
 	}
 	printf("hot=%s nodes=%zu cycle_ms=%.2f cycle_cpu_ms=%.2f stall_us=%.1f stall_median_us=%.1f "
-	       "stall_999_us=%.1f stall_99_us=%.1f base_us=%.1f speed=%.3f base_mops=%.2f rss_mib=%zu\n",
+	       "stall_999_us=%.1f stall_99_us=%.1f base_us=%.1f speed=%.3f speed_cpu=%.3f speed_beside=%.3f "
+	       "base_mops=%.2f rss_mib=%zu\n",
 	       hot, nnodes, (double)median(cycle_ns, ncycles) / 1e6, (double)median(used_ns, ncycles) / 1e6,
 	       (double)longest / 1e3, (double)median(longest_ns, ncycles) / 1e3,
 	       (double)delay_quantile(&run.delays[CYCLE], 0.999) / 1e3,
 	       (double)delay_quantile(&run.delays[CYCLE], 0.99) / 1e3,
 	       (double)run.delays[BASE].longest_ns / 1e3,
-	       speed(BASE) > 0 ? speed(CYCLE) / speed(BASE) : 0, speed(BASE), status_kb("VmRSS:") / 1024);
+	       part_of_base(CYCLE, run.ns), part_of_base(CYCLE, run.cpu_ns), part_of_base(BESIDE, run.ns),
+	       speed(BASE, run.ns), status_kb("VmRSS:") / 1024);
 	fflush(stdout);
 }
 

@@ -52,13 +52,18 @@ def heap_and_share(row):
     return f"{mib} MiB, {share} %"
 
 
+def speeds(of):
+    parts = [number(100 * of[key]) for key in ("speed_cpu", "speed_beside") if key in of]
+    return number(100 * of["speed"]) + (f" ({'; '.join(parts)})" if parts else "")
+
+
 def stalls(rows):
     def longest(of):
         return f"{number(of['stall_us'] / 1000)} ({number(of['stall_median_us'] / 1000)})"
     parts = [grid("Longest stall that the thread saw in any cycle, ms (median of each cycle's longest)",
                   rows, heap_and_share, longest),
-             grid("Speed of the thread during cycles, % of its speed without", rows, heap_and_share,
-                  lambda of: number(100 * of["speed"])),
+             grid("Speed of the thread during cycles, % of its speed without (by its own processor time; "
+                  "instead of cycles beside a thread that only computes)", rows, heap_and_share, speeds),
              grid("A forced full cycle, ms elapsed (processor time of all but the thread)", rows,
                   heap_and_share,
                   lambda of: f"{number(of['cycle_ms'])} ({number(of['cycle_cpu_ms'])})"),

@@ -7,6 +7,7 @@
  * children in a tree of all blocks, one pointer to any block, and five words that are no pointers.
  * Rows:
  *     sequential   a block's children lie behind it, near each other for much of the tree
+ *     order        the same, and the pointer to any block is to the next one
  *     random       blocks stand in the tree in random order
  *     list         instead of the tree one random list: each step waits for memory
  *     tables       pointers to all blocks in one large block, in random order; no others
@@ -54,14 +55,14 @@ static struct node *at(size_t i)
 	return i < nblocks ? block[order[i]] : NULL;
 }
 
-static void make_tree(void)
+static void make_tree(bool is_in_order)
 {
 	for (size_t i = 0; i < nblocks; i++) {
 		struct node *n = at(i);
 
 		n->left = at(2 * i + 1);
 		n->right = at(2 * i + 2);
-		n->any = block[next_random() % nblocks];
+		n->any = block[(is_in_order ? i + 1 : next_random()) % nblocks];
 		for (unsigned k = 0; k < 5; k++)
 			n->other[k] = i * 5 + k;
 	}
@@ -169,10 +170,12 @@ int main(int argc, char **argv)
 		block[i] = cache_alloc(BLOCK_BYTES);
 		order[i] = (uint32_t)i;
 	}
-	make_tree();
+	make_tree(false);
 	measure("sequential", pages, nblocks);
+	make_tree(true);
+	measure("order", pages, nblocks);
 	shuffle();
-	make_tree();
+	make_tree(false);
 	measure("random", pages, nblocks);
 	measure_dirty(pages);
 	make_list();

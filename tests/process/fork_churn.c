@@ -46,7 +46,7 @@ static void child(int depth)
 {
 	pthread_t t;
 
-	alarm(60);
+	alarm(100);
 	check_heap_works();
 	for (size_t i = 0; i < COUNT(inherited); i++) {
 		if (i % 2 < (size_t)depth)
@@ -81,7 +81,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < COUNT(thread); i++)
 		CHECK(pthread_create(&thread[i], NULL, churn, NULL) == 0);
 	while (n-- > 0) {
-		watchdog(60);
+		watchdog(100);
 		pid_t pid = fork();
 		if (pid == 0) {
 			child(0);

@@ -20,7 +20,7 @@ static __thread volatile sig_atomic_t slot = -1;        /* being replaced */
 /* In the child: the heap works, and blocks that the parent's thread held can be freed. */
 static void child(void)
 {
-	alarm(30);
+	alarm(100);
 	for (int i = 0; i < NBLOCKS; i++) {
 		char *p = malloc((size_t)i * 700 + 1);
 		CHECK(p);
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < NTHREADS; i++)
 		CHECK(pthread_create(&thread[i], NULL, churn, (void *)i) == 0);
 	for (long n = 0; n < wanted; n += NTHREADS) {
-		watchdog(60);
+		watchdog(100);
 		for (size_t i = 0; i < NTHREADS; i++)
 			CHECK(pthread_kill(thread[i], SIGUSR1) == 0);
 		while (atomic_load_explicit(&nforks, memory_order_relaxed) < n + NTHREADS)

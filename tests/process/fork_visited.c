@@ -57,7 +57,7 @@ static void fork_once(void)
 
 	CHECK(child >= 0);
 	if (child == 0) {
-		alarm(20);
+		alarm(100);
 		run_threads(use, 6);
 		_exit(0);
 	}

@@ -97,7 +97,7 @@ static void forks_alone(void)
 	pid_t child = fork();
 
 	if (child == 0) {
-		watchdog(60);
+		watchdog(100);
 		CHECK(thread_count() == 1);
 		collects();
 		grow();
@@ -139,7 +139,7 @@ static void forks_among_others(void)
 		pid_t child = fork();
 
 		if (child == 0) {
-			watchdog(60);
+			watchdog(100);
 			collects();
 			grow();
 			CHECK(rss_bytes() < GROWN_BLOCKS * 50);
@@ -247,7 +247,7 @@ static void first_thread_ends(void)
 		static pthread_t self;
 		pthread_t thread;
 
-		watchdog(60);
+		watchdog(100);
 		self = pthread_self();
 		CHECK(pthread_create(&thread, NULL, end_last, &self) == 0);
 		pthread_exit(NULL);
@@ -271,7 +271,7 @@ static void cant_be_stopped(void)
 		_Atomic bool is_over = false;
 		pthread_t thread;
 
-		watchdog(60);
+		watchdog(100);
 		CHECK(pthread_create(&thread, NULL, spin, &is_over) == 0);
 		CHECK(setrlimit(RLIMIT_SIGPENDING, &none) == 0);
 		CHECK(collect() == 0);

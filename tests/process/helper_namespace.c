@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 {
 	struct outcome o;
 
-	watchdog(60);
+	watchdog(100);
 	if (argc > 1)
 		return strcmp(argv[1], "unshare") == 0 ? child_unshare() : child_setuid();
 	if (geteuid() == 0) {

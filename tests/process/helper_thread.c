@@ -53,7 +53,7 @@ int main(void)
 {
 	bool is_off = strcmp(getenv("SPANGC_BACKGROUND"), "off") == 0;
 
-	watchdog(60);
+	watchdog(100);
 	CHECK(thread_count() == 1);
 	check_heap_works();
 	CHECK(thread_count() == 1);

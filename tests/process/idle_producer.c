@@ -38,7 +38,7 @@ int main(void)
 	pthread_t t;
 	size_t before, full, after;
 
-	watchdog(60);
+	watchdog(100);
 	pthread_barrier_init(&turn, NULL, 2);
 	memset(block, 0, sizeof block);
 	before = rss_bytes();

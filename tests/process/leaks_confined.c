@@ -292,7 +292,7 @@ int main(int argc, char **argv)
 	static char program[PATH_MAX];
 
 	if (argc > 1) {
-		watchdog(60);
+		watchdog(100);
 		confine(argv[1]);
 		leak(48);
 		wipe();

@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 	struct outcome o;
 
 	(void)argv;
-	watchdog(50);
+	watchdog(100);
 	if (argc > 1)
 		return report_twice();
 	run_self(&o, "child", set_leaks);

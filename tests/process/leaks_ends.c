@@ -202,7 +202,7 @@ static void ends(const char *how, int status)
 int main(int argc, char **argv)
 {
 	if (argc > 1) {
-		watchdog(20);
+		watchdog(100);
 		return end(argv[1]);
 	}
 	ends("busy", W_EXITCODE(7, 0));

@@ -102,7 +102,7 @@ int main(int argc, char **argv)
 
 	if (!preloaded_library())
 		SKIP("runs with the library only");
-	watchdog(60);
+	watchdog(100);
 	if (argc > 1) {
 		leak(48);
 		wipe();

@@ -158,7 +158,7 @@ static void special(const char *how, unsigned nreports)
 int main(int argc, char **argv)
 {
 	if (argc > 1) {
-		watchdog(30);
+		watchdog(100);
 		check_unseen();
 		if (strchr("nfv", argv[1][0]))
 			run_special(argv[1]);

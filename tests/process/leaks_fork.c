@@ -111,7 +111,7 @@ int main(int argc, char **argv)
 	struct outcome o;
 
 	if (argc > 1) {
-		watchdog(60);
+		watchdog(100);
 		if (!strcmp(argv[1], "many"))
 			fork_many();
 		else

@@ -81,7 +81,7 @@ int main(int argc, char **argv)
 	char expected[300];
 
 	(void)argv;
-	watchdog(50);
+	watchdog(100);
 	if (argc > 1)
 		return hide_some();
 	run_self(&o, "child", set_leaks);

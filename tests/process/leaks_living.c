@@ -500,7 +500,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < COUNT(all) && argc > 1 && getenv("FOLDER"); i++) {
 		if (strcmp(argv[1], all[i].name))
 			continue;
-		watchdog(60);
+		watchdog(100);
 		strcpy(folder, getenv("FOLDER"));
 		leak_report = symbol("spangc_leak_report");
 		all[i].act();

@@ -2,7 +2,7 @@
  * library was loaded at the addresses of a first one, each stack's functions are those that were
  * there when it was taken.
  *
- * timeout: 60
+ * timeout: 120
  *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
@@ -73,7 +73,7 @@ int main(int argc, char **argv)
 	struct outcome o;
 
 	(void)argv;
-	watchdog(50);
+	watchdog(100);
 	if (argc > 1)
 		return lose();
 	run_self(&o, "child", set_leaks);

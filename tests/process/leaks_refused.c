@@ -113,7 +113,7 @@ static void check_run(const char *how, bool is_reported)
 int main(int argc, char **argv)
 {
 	if (argc > 1) {
-		watchdog(30);
+		watchdog(100);
 		return run_as(argv[1]);
 	}
 	check_run("nothing", true);

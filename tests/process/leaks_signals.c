@@ -158,7 +158,7 @@ int main(int argc, char **argv)
 
 	find_deadly();
 	if (argc > 1) {
-		watchdog(30);
+		watchdog(100);
 		signal(SIGALRM, SIG_DFL);
 		alarm(0);
 		check_all_unseen();

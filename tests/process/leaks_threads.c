@@ -101,7 +101,7 @@ int main(int argc, char **argv)
 {
 	struct outcome o;
 
-	watchdog(50);
+	watchdog(100);
 	if (argc > 1)
 		return run(argv[1]);
 	run_self(&o, "threads", set_leaks);

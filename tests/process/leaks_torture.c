@@ -108,7 +108,7 @@ static void torture(void)
 	CHECK(pthread_create(&thread[n++], NULL, load,
 	                     (void *)(uintptr_t)beside("libplugin.so")) == 0);
 	for (unsigned ms = text ? (unsigned)atoi(text) * 1000 : 3000; ms; ms -= 100) {
-		watchdog(30);
+		watchdog(100);
 		sleep_ms(100);
 	}
 	is_over = true;

@@ -50,7 +50,7 @@ int main(void)
 {
 	unsigned n = (unsigned)strtoul(getenv("NTHREADS"), NULL, 10);
 
-	watchdog(60);
+	watchdog(100);
 	expect_ended(n);
 	CHECK(nended == n);
 	do

@@ -223,7 +223,7 @@ int main(int argc, char **argv)
 	(void)argc;
 	if (!preloaded_library())
 		SKIP("runs with the library only");
-	watchdog(60);
+	watchdog(100);
 	if (argv[1]) {
 		signal(SIGUSR2, nothing);
 		use_number(true);

@@ -80,7 +80,7 @@ static void cancelled(void)
 
 int main(void)
 {
-	watchdog(60);
+	watchdog(100);
 	sem_init(&done, 0, 0);
 	for (int i = 0; i < 200; i++) {
 		small_stack();

@@ -58,7 +58,7 @@ int main(void)
 	char *argv[] = { "true", NULL };
 	pthread_t thread[2];
 
-	watchdog(60);
+	watchdog(100);
 	for (size_t i = 0; i < COUNT(thread); i++)
 		CHECK(pthread_create(&thread[i], NULL, churn, NULL) == 0);
 	for (int i = 0; i < 50; i++) {

@@ -54,7 +54,7 @@ static NOINLINE void live_as_child(struct ref *list, uint64_t rng, uint64_t seri
 {
 	unsigned ncollections = (unsigned)(rng % 3);
 
-	alarm(40);
+	alarm(100);
 	for (unsigned i = 0; i <= ncollections; i++) {
 		look_at(list);
 		replace_some(list, &rng, &serial);
@@ -136,7 +136,7 @@ static int be_spawned(void)
 	uint64_t rng = (uint64_t)getpid() * 2 + 1, serial = 1;
 	struct ref *list = calloc(NOBJECTS, sizeof *list);
 
-	alarm(40);
+	alarm(100);
 	replace_some(list, &rng, &serial);
 	collect();
 	look_at(list);

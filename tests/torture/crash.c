@@ -166,7 +166,7 @@ static void crash(const struct crash *c, bool is_thread)
 	uint64_t rng = torture.seed;
 
 	setrlimit(RLIMIT_CORE, &none);
-	alarm(30);
+	alarm(100);
 	start_thread(collect_on_and_on, NULL);
 	for (unsigned i = 0; i < 20; i++)
 		make_garbage(&rng);

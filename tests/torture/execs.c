@@ -23,7 +23,7 @@ static void *become(void *arg)
 
 static NOINLINE void live_and_become(uint64_t rng)
 {
-	alarm(40);
+	alarm(100);
 	for (unsigned i = 0; i < 50; i++)
 		make_garbage(&rng);
 	start_thread(collect_on_and_on, NULL);

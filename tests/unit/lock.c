@@ -11,7 +11,7 @@
 #include "core/lock.h"
 
 /* A hang must end: a lock that is never free again, a sleeper nobody wakes. */
-TestSuite(lock, .timeout = 60);
+TestSuite(lock, .timeout = 100);
 
 static struct lock pages = LOCK_INIT(LOCK_PAGES);
 
@@ -103,7 +103,7 @@ Test(lock, is_free_after_a_reset_whoever_held_it)
 	lock_take(&own);
 	child = fork();
 	if (child == 0) {
-		alarm(20);                             /* a hang must end */
+		alarm(100);                            /* a hang must end */
 		lock_reset_after_fork(&pages);
 		lock_reset_after_fork(&own);
 		if (lock_held(&pages) || lock_held(&own))

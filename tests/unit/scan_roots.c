@@ -190,7 +190,7 @@ Test(scan_roots, guards_inside_mappings_do_no_harm, .init = scan_start)
 }
 
 /* As after setuid(): reading what was never written would make it resident. */
-Test(scan_roots, without_pagemap_what_is_not_there_is_not_read, .init = scan_start, .timeout = 20)
+Test(scan_roots, without_pagemap_what_is_not_there_is_not_read, .init = scan_start, .timeout = 100)
 {
 	int fd = memfd_create("file", 0);
 
@@ -282,7 +282,7 @@ Test(scan_roots, the_same_pages_are_read_one_by_one, .init = scan_start)
 	cr_assert_eq(scan_count_roots(34), 5);
 }
 
-Test(scan_roots, a_mapping_of_16_tib_is_walked_quickly, .init = scan_start, .timeout = 10)
+Test(scan_roots, a_mapping_of_16_tib_is_walked_quickly, .init = scan_start, .timeout = 100)
 {
 	volatile uintptr_t *p = mmap(NULL, (size_t)16 << 40, RW, PRIVATE | MAP_NORESERVE, -1, 0);
 

@@ -127,7 +127,7 @@ static void *block_for_a_while(void *arg)
 }
 
 Test(scan_threads, a_thread_that_blocks_signals_and_runs_is_waited_for, .init = scan_start,
-     .timeout = 20)
+     .timeout = 100)
 {
 	pthread_t thread;
 
@@ -142,7 +142,7 @@ Test(scan_threads, a_thread_that_blocks_signals_and_runs_is_waited_for, .init = 
 }
 
 Test(scan_threads, a_thread_that_does_not_answer_is_counted_and_runs_on, .init = scan_start,
-     .timeout = 20)
+     .timeout = 100)
 {
 	pthread_t thread[2];
 
@@ -177,7 +177,7 @@ static void *block_all_reading(void *fd)
 }
 
 Test(scan_threads, what_a_thread_that_does_not_answer_gave_the_kernel_is_shown, .init = scan_start,
-     .timeout = 20)
+     .timeout = 100)
 {
 	pthread_t thread;
 	int fd[2];

@@ -429,7 +429,7 @@ static void *take_and_go(void *arg)
 	return NULL;
 }
 
-Test(scan_workers, who_goes_with_the_last_piece_wakes_the_first, .timeout = 20)
+Test(scan_workers, who_goes_with_the_last_piece_wakes_the_first, .timeout = 100)
 {
 	struct work w = { 0 };
 	pthread_t thread;
