@@ -9,8 +9,6 @@
 #include "scan/roots.h"
 #include "scan/world.h"
 
-#include <sys/syscall.h>
-
 #define NO_TSAN __attribute__((no_sanitize("thread")))
 
 #define STACK_BYTES KIB(64)
@@ -59,40 +57,9 @@ static bool is_there(int tid)
 	return tid == world.self || (t && !t->is_gone);
 }
 
-/* Whose it is now: a child of a fork has its parent's, and another id. ctx: stw */
-static void note_user(const stack_t *s, int tid)
-{
-	for (struct chunk *c = first_chunk(); c; c = atomic_load_explicit(&c->next, memory_order_relaxed)) {
-		size_t i = ((uintptr_t)s->ss_sp - c->base) / STACK_BYTES;
-
-		/* relaxed: the world is stopped. */
-		if (!(s->ss_flags & SS_DISABLE) && i < NSTACKS)
-			atomic_store_explicit(&c->tid[i], tid, memory_order_relaxed);
-	}
-}
-
-static void note_task(struct task *t, void *arg)
-{
-	(void)arg;
-	if (world_has_answered(t))
-		note_user(&t->context->uc_stack,
-		          atomic_load_explicit(&t->tid, memory_order_relaxed));
-}
-
-static void note_users(void)
-{
-	stack_t s;
-
-	if (!regs_syscall(SYS_sigaltstack, 0, (long)&s, 0, 0))
-		note_user(&s, world.self);
-	world_visit_tasks(note_task, NULL);
-}
-
 void altstacks_prepare(unsigned n)
 {
 	unsigned nfree = 0;
-
-	note_users();
 
 	for (struct chunk *c = first_chunk(); c; c = atomic_load_explicit(&c->next, memory_order_relaxed)) {
 		for (unsigned i = 0; i < NSTACKS; i++) {
