@@ -1,8 +1,8 @@
 /* stretches.c: disjoint stretches, against an array of all addresses. */
 #include <criterion/criterion.h>
 
+#include "tests/check.h"
 #include "tests/core.h"
-#include "tests/seed.h"
 
 #include "scan/stretches.h"
 
@@ -51,10 +51,11 @@ static void add(struct stretch *s, uintptr_t from, uintptr_t to)
 
 Test(stretches, are_found_by_any_address_in_them)
 {
-	seed_random();
+	uint64_t rng = seed_from_env();
+
 	for (unsigned step = 0; step < STEPS; step++) {
-		struct stretch *s = &node[next_random() % NODES];
-		uintptr_t p = next_random() % ADDRESSES, nbytes = 1 + next_random() % 20;
+		struct stretch *s = &node[next_random(&rng) % NODES];
+		uintptr_t p = next_random(&rng) % ADDRESSES, nbytes = 1 + next_random(&rng) % 20;
 		unsigned n = 0;
 
 		if (is_in(s)) {
@@ -63,7 +64,7 @@ Test(stretches, are_found_by_any_address_in_them)
 		} else if (p + nbytes <= ADDRESSES) {
 			add(s, p, p + nbytes);
 		}
-		p = next_random() % ADDRESSES;
+		p = next_random(&rng) % ADDRESSES;
 		cr_assert_eq(stretches_find(root, p, p + 1), owner[p], "step %u", step);
 		for (unsigned i = 0; i < NODES; i++)
 			n += is_in(&node[i]);
