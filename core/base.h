@@ -29,6 +29,7 @@
 #define HOT static inline __attribute__((always_inline))
 #define COLD __attribute__((noinline, cold))            /* errors, start-up: small, elsewhere */
 #define SLOW __attribute__((noinline))                  /* the other half of something HOT */
+#define PLACED __attribute__((aligned(CACHE_LINE)))     /* where it lies decides how fast it is */
 
 /* An index of a page, counted from the heap's base. 2^27 of them are 1 TiB. */
 typedef uint32_t page_idx;

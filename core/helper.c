@@ -108,6 +108,12 @@ void helper_begin(void)
 	                                        memory_order_relaxed, memory_order_relaxed);
 }
 
+bool helper_is_running(void)
+{
+	/* relaxed: a moment later it may be otherwise. */
+	return atomic_load_explicit(&helper, memory_order_relaxed) == HELPER_RUNNING;
+}
+
 bool helper_is_stopping(void)
 {
 	/* acquire: pairs with the exchange in helper_stop(). */

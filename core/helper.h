@@ -41,6 +41,9 @@ bool helper_has_much_loose(void);
  * ctx: alloc, no lock held */
 void helper_start(const void *caller);
 
+/* Does it run? Not from the moment on that it is to end. ctx: any */
+bool helper_is_running(void);
+
 /* preload could not start the helper; the next occasion may. ctx: any */
 void helper_failed(void);
 

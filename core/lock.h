@@ -29,6 +29,7 @@ enum lock_rank {                /* guards                                       
 	LOCK_HEAP,              /* one thread's heap; never two at once, except in fork  */
 	LOCK_CENTRAL,           /* the heap of the spans that nobody owns                */
 	LOCK_PAGES,             /* which pages are free, the arenas, page -> span        */
+	LOCK_THREADS,           /* scan/thread_stacks.c: what is known of threads of libc's */
 	LOCK_ROOTS,             /* scan/roots.c: what the program added                  */
 	LOCK_MODULES,           /* scan/modules.c: the list of modules; by lock_try() only */
 	LOCK_META,              /* memory for our own records                            */

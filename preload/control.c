@@ -42,6 +42,9 @@
 #include <unistd.h>
 
 #define PATIENCE_S 10                           /* with a client */
+#define OPEN_TRIES 100
+#define OPEN_NS 1000000
+#define END_MS 2000                             /* so long an end may take */
 #define REQUEST_BYTES 256
 #define BUSY_NS 100000000
 #define FOLDER "/tmp/spangc-"
@@ -56,6 +59,9 @@ static struct {
 
 	/* Any thread, atomic: who removes the file. */
 	_Atomic bool is_there;
+	_Atomic bool is_opening;                /* the reporter is at it */
+	_Atomic pid_t pid;                      /* whose it is: children of vfork() leave it alone */
+	_Atomic uint64_t ended_ms;              /* when the process began to end; 0: it does not */
 } control = { .listener.fd = -1 };
 
 /* --- the name --- */
@@ -149,7 +155,7 @@ static void note_file(const char *path)
 	strcpy(control.path, path);
 	control.ino = lstat(path, &st) ? 0 : st.st_ino;
 	control.uid = geteuid();
-	/* release: pairs with the acquire in control_remove(). */
+	/* release: pairs with the acquire in remove_file(). */
 	atomic_store_explicit(&control.is_there, true, memory_order_release);
 }
 
@@ -182,17 +188,27 @@ static const char *open_at(const char *path)
 	return NULL;
 }
 
-void control_open(void)
+static void remove_file(void)
+{
+	/* acq_rel: the name is whole; one thread removes it. */
+	if (atomic_exchange_explicit(&control.is_there, false, memory_order_acq_rel))
+		unlink(control.path);
+}
+
+/* It comes back where the end was none: exec failed. */
+static bool is_ending(void)
+{
+	/* relaxed: control_open() has a fence. */
+	uint64_t ended = atomic_load_explicit(&control.ended_ms, memory_order_relaxed);
+
+	return exits_are_over() || (ended && os_now_ms() - ended < END_MS);
+}
+
+static void open_new(void)
 {
 	char path[KNOB_PATH_BYTES];
-	const char *why;
+	const char *why = find_name(path);
 
-	if (!knobs.control || control.has_failed || exits_are_over()
-	    || (own_fd_is_ours(&control.listener) && has_file()))
-		return;
-	own_fd_close(&control.listener);
-	control_remove();
-	why = find_name(path);
 	if (!why)
 		why = open_at(path);
 	if (why == name_is_taken) {             /* by our parent, or a child's child */
@@ -204,11 +220,26 @@ void control_open(void)
 		control.has_failed = true;
 		report_line("no socket for spangc ctl: ", path, ": ", why, NULL);
 	}
-	/* seq_cst: is_there above, then whether the process ends. Pairs with the fence in
+}
+
+void control_open(void)
+{
+	if (!knobs.control || control.has_failed
+	    || (own_fd_is_ours(&control.listener) && has_file()))
+		return;
+	/* relaxed: the fence. */
+	atomic_store_explicit(&control.pid, getpid(), memory_order_relaxed);
+	atomic_store_explicit(&control.is_opening, true, memory_order_relaxed);
+	/* seq_cst: is_opening above, then whether the process ends. Pairs with the fence in
 	 * control_remove(): one of both sees the other's. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (exits_are_over())
-		control_remove();
+	if (!is_ending()) {
+		own_fd_close(&control.listener);
+		remove_file();
+		open_new();
+	}
+	/* release: the file has its name, and is there. */
+	atomic_store_explicit(&control.is_opening, false, memory_order_release);
 }
 
 int control_fd(void)
@@ -216,12 +247,23 @@ int control_fd(void)
 	return control.listener.fd;
 }
 
+/* A file that is about to get its name gets it first. */
 void control_remove(void)
 {
-	/* seq_cst: see control_open(). acq_rel: the name is whole; one thread removes it. */
+	/* relaxed: the process's own, once there is one. */
+	if (getpid() != atomic_load_explicit(&control.pid, memory_order_relaxed))
+		return;
+	/* relaxed: the fence. */
+	atomic_store_explicit(&control.ended_ms, os_now_ms(), memory_order_relaxed);
+	/* seq_cst: see control_open(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_exchange_explicit(&control.is_there, false, memory_order_acq_rel))
-		unlink(control.path);
+	/* acquire: pairs with the release in control_open(). */
+	for (unsigned tries = OPEN_TRIES; tries; tries--) {
+		if (!atomic_load_explicit(&control.is_opening, memory_order_acquire))
+			break;
+		os_nap_ns(OPEN_NS);
+	}
+	remove_file();
 }
 
 void control_fork_child(void)
@@ -229,6 +271,8 @@ void control_fork_child(void)
 	/* relaxed: the child has one thread. */
 	atomic_store_explicit(&control.is_there, false, memory_order_relaxed);
 	own_fd_close(&control.listener);
+	atomic_store_explicit(&control.is_opening, false, memory_order_relaxed);
+	atomic_store_explicit(&control.ended_ms, 0, memory_order_relaxed);
 	control.has_failed = false;
 }
 

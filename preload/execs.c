@@ -1,6 +1,10 @@
 /* execs.c: a process that becomes another program reports before, in mode leaks; and no thread is stopped
  * from then on, in mode gc too.
  *
+ * A thread can't be cancelled on the way there, as it can't in exec itself. A handler of the program's that
+ * comes in between may leave by longjmp(): the functions of that name tell that it is back. Who leaves by an
+ * exception or by setcontext() is not seen; nothing is stopped then until the thread ends.
+ *
  * All of libc's exec functions, which call one another inside libc, through imports.h. Where the
  * program can't be found nothing is reported: shells try one directory after the other. Nothing is
  * changed by the report; if the call fails all the same, the process goes on, and reports again at
@@ -13,6 +17,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,19 +35,25 @@ static struct import import[NFUNCTIONS];
 
 #define REAL(name) IMPORT_REAL(import, name)
 
-static void report_if_there(const char *path)
+static void leave(bool is_there)
 {
-	if (path && !access(path, X_OK))
+	int kept = errno, cancel;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	if (is_there)
 		exits_before_exec();
+	scan_threads_leave();
+	pthread_setcancelstate(cancel, NULL);
+	errno = kept;
 }
 
 static void before(const char *path)
 {
 	int kept = errno;
+	bool is_there = path && !access(path, X_OK);
 
-	report_if_there(path);
-	scan_threads_leave();
 	errno = kept;
+	leave(is_there);
 }
 
 /* Only a call that failed comes back. */
@@ -72,6 +84,7 @@ static void before_search(const char *file)
 	char path[PATH_MAX + NAME_MAX];
 	size_t len = strlen(file);
 	int kept = errno;
+	bool is_there = false;
 
 	if (strchr(file, '/') || !at || len > NAME_MAX) {
 		before(file);
@@ -84,17 +97,14 @@ static void before_search(const char *file)
 			memcpy(path, at, n);
 			path[n] = '/';
 			memcpy(path + n + (n > 0), file, len + 1);
-			if (!access(path, X_OK)) {
-				exits_before_exec();
-				break;
-			}
+			is_there = !access(path, X_OK);
 		}
 		at += n;
-		if (!*at)
+		if (is_there || !*at)
 			break;
 	}
-	scan_threads_leave();
 	errno = kept;
+	leave(is_there);
 }
 
 static int our_execve(const char *path, char *const argv[], char *const env[])
@@ -123,15 +133,13 @@ static int our_execvpe(const char *file, char *const argv[], char *const env[])
 
 static int our_fexecve(int fd, char *const argv[], char *const env[])
 {
-	exits_before_exec();
-	scan_threads_leave();
+	leave(true);
 	return after(REAL(fexecve)(fd, argv, env));
 }
 
 static int our_execveat(int fd, const char *path, char *const argv[], char *const env[], int flags)
 {
-	exits_before_exec();
-	scan_threads_leave();
+	leave(true);
 	return after(REAL(execveat)(fd, path, argv, env, flags));
 }
 
@@ -182,7 +190,33 @@ static int our_execle(const char *path, const char *first, ...)
 
 static struct import import[NFUNCTIONS] = { FUNCTIONS(IMPORT_ROW) };
 
+/* --- who comes back by longjmp() --- */
+
+#define JUMPS(F) F(longjmp) F(_longjmp) F(siglongjmp) F(__longjmp_chk)
+
+enum {
+	JUMPS(IMPORT_NUMBER)
+	NJUMPS
+};
+
+static struct import jump[NJUMPS];
+
+typedef void jump_fn(struct __jmp_buf_tag *env, int value);
+
+#define JUMP(name) \
+	static void our_##name(struct __jmp_buf_tag *env, int value) \
+	{ \
+		scan_threads_come_back(); \
+		((jump_fn *)jump[NR_##name].real)(env, value); \
+	}
+JUMPS(JUMP)
+
+static struct import jump[NJUMPS] = {
+	JUMPS(IMPORT_ROW)
+};
+
 void execs_start(void)
 {
 	imports_add(import, NFUNCTIONS);
+	imports_add(jump, NJUMPS);
 }

@@ -1,4 +1,5 @@
-/* exits.c: the ends of a process in mode leaks, where reports.c writes one.
+/* exits.c: the ends of a process in mode leaks, where reports.c writes one. In mode gc only the control's
+ * socket goes, by _exit(), _Exit() and exec.
  *
  *     exit(), the end of main    last of all, behind destructors of libraries: handlers run in the
  *                                reverse order of their registration, and ours is registered by a
@@ -18,6 +19,7 @@
 #include "preload/reporter.h"
 
 #include "core/knobs.h"
+#include "core/os.h"
 #include "core/sigmask.h"
 #include "scan/threads.h"
 
@@ -28,6 +30,8 @@
 #include <unistd.h>
 
 extern int __sigaction(int signo, const struct sigaction *new, struct sigaction *old);
+
+#define WAIT_NS 1000000                         /* for the report that another thread writes */
 
 /* The report at exit. */
 enum state { STATE_RUNNING, STATE_REPORTING, STATE_OVER };
@@ -79,7 +83,7 @@ static int finish(int status, const char *when)
 	                                             memory_order_relaxed, memory_order_relaxed)) {
 		sigmask_restore(&saved);
 		while (atomic_load_explicit(&state, memory_order_relaxed) == STATE_REPORTING)
-			usleep(1000);
+			os_nap_ns(WAIT_NS);
 		return status;
 	}
 
@@ -101,8 +105,7 @@ bool exits_are_over(void)
 /* A child of fork() that only makes way for another program has nothing of its own to report. */
 void exits_before_exec(void)
 {
-	if (reports_are_on())
-		reporter_finish();
+	reporter_finish();
 	/* relaxed: see finish(). */
 	if (reports_are_on() && !is_forked
 	    && atomic_load_explicit(&state, memory_order_relaxed) == STATE_RUNNING) {
@@ -132,6 +135,7 @@ static void at_quick_exit_run(void)
 EXPORT void _exit(int status)
 {
 	status = finish(status, "exit");
+	reporter_finish();                      /* in mode gc, which has no report */
 	for (;;)
 		syscall(SYS_exit_group, status);
 }

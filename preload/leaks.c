@@ -145,7 +145,7 @@ static COLD void *elsewhere(size_t align, size_t nbytes)
 	return no_memory();
 }
 
-void *leaks_malloc(size_t nbytes, const void *function, const void *caller)
+PLACED void *leaks_malloc(size_t nbytes, const void *function, const void *caller)
 {
 	struct call call = CALL(function, caller);
 	void *p;

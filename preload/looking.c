@@ -46,6 +46,7 @@ bool looking_start(void)
 	if (!scan_threads_start())
 		return false;
 	eintr_start();
+	rawcalls_start();
 	signals_start();
 	threads_start();
 	imports_redirect();

@@ -108,6 +108,7 @@ bool looking_start(void);
 /* Calls that a stop cut short go on, in modes that stop threads. ctx: constructor; fork child */
 void eintr_start(void);
 void eintr_fork_child(void);
+void rawcalls_start(void);
 
 /* Functions for signals that have no exported wrapper; for a program that is about to become another;
  * C11's threads. ctx: constructor */

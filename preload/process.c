@@ -15,18 +15,20 @@
 #include "core/cache.h"
 #include "core/heap.h"
 #include "core/knobs.h"
+#include "core/os.h"
 #include "core/report.h"
 #include "scan/modules.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define TRIES 100
-#define TRY_US 1000
+#define TRY_NS 1000000
 
 static COLD void *dlopen_unbound(const char *file, int mode)
 {
@@ -105,16 +107,21 @@ int prlimit_64(pid_t pid, enum __rlimit_resource resource, const struct rlimit *
 	return limit(pid, (int)resource, new, old);
 }
 
-/* The kernel counts a thread for a moment after pthread_join() has returned. */
+/* The kernel counts a thread for a moment after pthread_join() has returned. In there a thread could be
+ * cancelled, which it can't be in these calls. */
 static int call_alone(long number, long first, long second)
 {
+	int cancel;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+
 	bool had_reporter = reporter_stop(), had_collector = collector_stop();
 	unsigned ntries = threads_stop_helper() || had_reporter || had_collector ? TRIES : 1;
 	int result;
 
 	do
 		result = (int)syscall(number, first, second);
-	while (result && errno == EINVAL && --ntries && !usleep(TRY_US));
+	while (result && errno == EINVAL && --ntries && (os_nap_ns(TRY_NS), true));
 
 	int kept = errno;
 
@@ -122,6 +129,7 @@ static int call_alone(long number, long first, long second)
 		reporter_resume();
 	if (had_collector)
 		collector_resume();
+	pthread_setcancelstate(cancel, NULL);
 	errno = kept;
 	return result;
 }

@@ -18,6 +18,7 @@
 #include "preload/own_thread.h"
 #include "preload/preload.h"
 
+#include "core/helper.h"
 #include "core/knobs.h"
 #include "core/os.h"
 #include "core/report.h"
@@ -29,6 +30,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -101,7 +103,8 @@ static unsigned count_threads(void)
 
 static unsigned count_own(void)
 {
-	return (unsigned)(state_of() == REPORTER_RUNS) + (unsigned)collector_is_there();
+	return (unsigned)(state_of() == REPORTER_RUNS) + (unsigned)collector_is_there()
+	       + (unsigned)helper_is_running();
 }
 
 unsigned reporter_count_threads(void)
@@ -239,6 +242,7 @@ void reporter_start(void)
 {
 	if (!is_asked_for())
 		return;
+	at_quick_exit(reporter_finish);         /* at exit a destructor does it */
 	catch_signal();
 	create(true);
 }

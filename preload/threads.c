@@ -59,6 +59,7 @@ static void thread_ends(void *round)
 	if (n < PTHREAD_DESTRUCTOR_ITERATIONS) {
 		pthread_setspecific(key, (void *)(n + 1));
 	} else {
+		scan_threads_come_back();
 		stacks_thread_ends();
 		thread_names_end();
 		cache_detach();

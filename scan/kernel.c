@@ -197,6 +197,7 @@ void kernel_visit(scan_range_fn *fn, void *arg)
 	if (kernel.is_kept)
 		return;
 	kernel.nseen = 0;
+	kernel.has_uring = false;
 	peek_numbers("/proc/thread-self/fd", see_fd, &v);
 	peek_lines("/proc/self/timers", see_timer_line, &v);
 }
@@ -211,7 +212,7 @@ static void note_fd(unsigned fd, void *arg)
 bool kernel_look(void)
 {
 	kernel.nfds = kernel.nwords = 0;
-	kernel.is_kept = false;
+	kernel.is_kept = kernel.has_uring = false;
 	kernel.fds = scratch_take(&fd_memory, FDS_MAX * sizeof *kernel.fds);
 	kernel.words = scratch_take(&word_memory, WORDS_MAX * sizeof *kernel.words);
 	if (!kernel.fds || !kernel.words)
@@ -243,6 +244,11 @@ void kernel_keep_rest(void)
 	struct visit v = { keep_word, NULL };
 
 	peek_numbers("/proc/thread-self/fd", see_other_fd, &v);
+}
+
+bool kernel_has_uring(void)
+{
+	return kernel.has_uring;
 }
 
 void kernel_tell(void)

@@ -21,6 +21,10 @@ void kernel_keep(void);
 void kernel_keep_rest(void);
 void kernel_forget(void);
 
+/* Was a descriptor of io_uring met, by kernel_visit() or kernel_look()? Its queues may be in memory of the
+ * program's own, which no mapping tells. ctx: any, stw */
+bool kernel_has_uring(void);
+
 /* Says, once, that there are pointers which can't be seen: in the queues of io_uring, if a descriptor
  * of one was met. ctx: any, world running */
 void kernel_tell(void);

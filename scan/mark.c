@@ -56,8 +56,10 @@ void mark_limit_work(size_t nbytes)
 
 static bool map_own_bits(void)
 {
-	size_t wanted = align_up((marker_nbytes() >> marker.shift) / 8 + sizeof *own_bits, MIB(1));
-	void *bits = wanted > own_bits_bytes ? own_map(wanted, "spangc marks") : own_bits;
+	size_t needed = align_up((marker_nbytes() >> marker.shift) / 8 + sizeof *own_bits, MIB(1));
+	/* What it grows out of is never unmapped. */
+	size_t wanted = needed > 2 * own_bits_bytes ? needed : 2 * own_bits_bytes;
+	void *bits = needed > own_bits_bytes ? own_map(wanted, "spangc marks") : own_bits;
 
 	if (bits && bits != own_bits) {
 		own_bits = bits;

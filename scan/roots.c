@@ -276,7 +276,7 @@ static bool has_uring;
 
 bool roots_has_uring(void)
 {
-	return has_uring;
+	return has_uring || kernel_has_uring();
 }
 
 static bool see_mapping(const struct mapping *m, void *arg)

@@ -270,7 +270,7 @@ static uintptr_t word_of(uint64_t key)
 }
 
 /* The stack that ends in a call of `function` from the frame `pc`, whose callers are `parent`. */
-static uint32_t leaf(uint32_t parent, uintptr_t pc, const void *function)
+static PLACED uint32_t leaf(uint32_t parent, uintptr_t pc, const void *function)
 {
 	uint64_t f = number_of(function);
 
@@ -378,7 +378,7 @@ static uint32_t take(stacks_unwind_fn *unwind, const void *function, const void 
 	return stack;
 }
 
-uint32_t stacks_take_from(const void *function, const void *caller, const struct regs_call *from)
+PLACED uint32_t stacks_take_from(const void *function, const void *caller, const struct regs_call *from)
 {
 	/* acquire: pairs with the release in stacks_unwind_with(). */
 	stacks_unwind_fn *unwind = atomic_load_explicit(&stacks.unwind, memory_order_acquire);

@@ -1,8 +1,15 @@
 /* thread_stacks.c: the threads of libc's, their stacks, and what is alive on them: see threads.h.
  *
  * Reached from preload (a thread of libc's begins) and, while the world is stopped, from roots.c.
- * Depends on world.h, maps.h and peek.h. Records of threads are taken and dropped without a lock;
- * they are never unmapped, and used again.
+ * Depends on world.h, stretches.h, maps.h and peek.h.
+ *
+ * Records of threads are never unmapped, and used again. LOCK_THREADS is held for a few steps, with signals
+ * blocked, so that no stopped thread has it; but one that did not stop may, and in a copy of the process it
+ * never drops it: whoever finds it held for long does without (try_tree()).
+ *
+ * Invariant:
+ *   R1  the records that have begun, and no others, are in the tree; no two of them overlap: whose stack
+ *       another thread's overlaps has ended.
  */
 #include "scan/world.h"
 
@@ -10,14 +17,17 @@
 #include "scan/cuts.h"
 #include "scan/maps.h"
 #include "scan/peek.h"
+#include "scan/stretches.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define NEAR_RECORD KIB(4)
+#define TREE_TRIES 1000
 
 /* The loader's: from here on the first thread's stack is the kernel's: arguments and environment, where
  * the program may have put pointers of its own. */
@@ -30,14 +40,15 @@ enum record_state { RECORD_FREE, RECORD_PLANNED, RECORD_BEGUN };
 /* What is known of a thread of libc's, until another one has its stack. */
 struct scan_thread {
 	struct scan_thread *next;               /* constant */
-	_Atomic uint32_t state;                 /* enum record_state */
+	struct scan_thread *next_free;          /* LOCK_THREADS */
+	_Atomic uint32_t state;                 /* enum record_state; changes by LOCK_THREADS */
 	_Atomic int tid;
 
 	/* The creator until the thread begins, then the thread; stable while the world is stopped. */
 	void *(*start)(void *);
 	void *arg;
 	bool keeps_stack;                       /* the program, when the thread has ended */
-	uintptr_t base, limit;
+	struct stretch stack;
 	uintptr_t libc_record;                  /* pthread_self() */
 
 	/* LOCK_WORLD. */
@@ -46,34 +57,68 @@ struct scan_thread {
 
 static struct scan_thread *_Atomic records;    /* all ever made */
 
+static struct {
+	struct lock lock;
+
+	/* The lock. */
+	struct scan_thread *free;
+	struct stretch *begun;                  /* their stacks */
+} threads = { .lock = LOCK_INIT(LOCK_THREADS) };
+
 static struct scan_thread *first_record(void)
 {
 	/* acquire: pairs with the release in new_record(). */
 	return atomic_load_explicit(&records, memory_order_acquire);
 }
 
-static struct scan_thread *new_record(void)
+static struct scan_thread *record_with(struct stretch *stack)
 {
-	struct sigmask saved;
-	struct scan_thread *t;
+	return stack ? (struct scan_thread *)((char *)stack - offsetof(struct scan_thread, stack)) : NULL;
+}
 
-	for (t = first_record(); t; t = t->next) {
-		uint32_t state = RECORD_FREE;
+static void enter(struct sigmask *saved)
+{
+	sigmask_block(saved);
+	lock_take(&threads.lock);
+}
 
-		/* acquire: pairs with the release where it became free. */
-		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_FREE
-		    && atomic_compare_exchange_strong_explicit(&t->state, &state, RECORD_PLANNED,
-		                                               memory_order_acquire,
-		                                               memory_order_relaxed))
-			return t;
-	}
-	sigmask_block(&saved);
-	t = meta_alloc(sizeof *t, sizeof(void *));
-	sigmask_restore(&saved);
+static void leave(const struct sigmask *saved)
+{
+	lock_drop(&threads.lock);
+	sigmask_restore(saved);
+}
+
+static void set_state(struct scan_thread *t, enum record_state state)
+{
+	/* release: what was written to the record. The world is stopped before somebody without the lock
+	 * reads it. */
+	atomic_store_explicit(&t->state, state, memory_order_release);
+}
+
+/* The lock. */
+static void make_free(struct scan_thread *t)
+{
+	t->arg = NULL;
+	set_state(t, RECORD_FREE);
+	t->next_free = threads.free;
+	threads.free = t;
+}
+
+static struct scan_thread *reuse_record(void)
+{
+	struct scan_thread *t = threads.free;
+
+	if (t)
+		threads.free = t->next_free;
+	return t;
+}
+
+static struct scan_thread *make_record(void)
+{
+	struct scan_thread *t = meta_alloc(sizeof *t, sizeof(void *));
+
 	if (!t)
 		return NULL;
-	/* relaxed: nobody knows the record yet. */
-	atomic_store_explicit(&t->state, RECORD_PLANNED, memory_order_relaxed);
 	t->next = first_record();
 	/* release: pairs with the acquire in first_record(). */
 	while (!atomic_compare_exchange_weak_explicit(&records, &t->next, t,
@@ -84,41 +129,40 @@ static struct scan_thread *new_record(void)
 
 struct scan_thread *scan_thread_plan(void *(*start)(void *), void *arg, bool keeps_stack)
 {
-	struct scan_thread *t = new_record();
+	struct sigmask saved;
+	struct scan_thread *t;
 
+	enter(&saved);
+	t = reuse_record();
+	if (!t)
+		t = make_record();
 	if (t) {
 		t->start = start;
 		t->arg = arg;
 		t->keeps_stack = keeps_stack;
+		set_state(t, RECORD_PLANNED);
 	}
+	leave(&saved);
 	return t;
 }
 
 void scan_thread_drop(struct scan_thread *t)
 {
-	t->arg = NULL;
-	/* release: pairs with the acquire in new_record(). */
-	atomic_store_explicit(&t->state, RECORD_FREE, memory_order_release);
+	struct sigmask saved;
+
+	enter(&saved);
+	make_free(t);
+	leave(&saved);
 }
 
-static bool overlaps(const struct scan_thread *t, uintptr_t base, uintptr_t limit)
+/* Their threads have ended, for another one has the stack. */
+static void drop_former(const struct stretch *stack)
 {
-	return t->base < limit && base < t->limit;
-}
+	struct scan_thread *t;
 
-/* Its thread has ended, for another one has the stack. */
-static void drop_former(const struct scan_thread *self, uintptr_t base, uintptr_t limit)
-{
-	for (struct scan_thread *t = first_record(); t; t = t->next) {
-		uint32_t state = RECORD_BEGUN;
-
-		/* relaxed: the bounds of others are as they were when their threads began, or the
-		 * exchange fails. */
-		if (t != self && atomic_load_explicit(&t->state, memory_order_acquire) == RECORD_BEGUN
-		    && overlaps(t, base, limit))
-			atomic_compare_exchange_strong_explicit(&t->state, &state, RECORD_FREE,
-			                                        memory_order_acq_rel,
-			                                        memory_order_relaxed);
+	while ((t = record_with(stretches_find(threads.begun, stack->from, stack->to)))) {
+		stretches_remove(&threads.begun, &t->stack);
+		make_free(t);
 	}
 }
 
@@ -132,18 +176,24 @@ static void open_mask(void)
 struct scan_job scan_thread_begins(struct scan_thread *t, uintptr_t base, uintptr_t limit)
 {
 	struct scan_job job = { t->start, t->arg };
+	struct sigmask saved;
 
 	open_mask();
-	drop_former(t, base, limit);
-	t->base = base;
-	t->limit = limit;
+	enter(&saved);
+	t->stack = (struct stretch){ .from = base, .to = limit };
 	t->libc_record = (uintptr_t)pthread_self();
 	t->arg = NULL;
 	/* relaxed: published by the state. */
 	atomic_store_explicit(&t->tid, (int)regs_syscall(SYS_gettid, 0, 0, 0, 0),
 	                      memory_order_relaxed);
-	/* release: the world is stopped, or drop_former(), before anyone reads the bounds. */
-	atomic_store_explicit(&t->state, RECORD_BEGUN, memory_order_release);
+	drop_former(&t->stack);
+	if (base < limit) {
+		stretches_add(&threads.begun, &t->stack);
+		set_state(t, RECORD_BEGUN);
+	} else {
+		make_free(t);                   /* libc could not tell */
+	}
+	leave(&saved);
 	return job;
 }
 
@@ -176,7 +226,7 @@ bool scan_threads_start(void)
 
 static bool holds(const struct scan_thread *t, uintptr_t sp)
 {
-	return sp >= t->base && sp < t->limit;
+	return sp >= t->stack.from && sp < t->stack.to;
 }
 
 /* Does libc's record of a thread still stand in the stack? Else the addresses may be anyone's by now. */
@@ -189,17 +239,32 @@ static bool is_libcs(const struct scan_thread *t)
 	       && regs_is_thread_record(t->libc_record, word);
 }
 
+/* False: a thread that did not stop has the lock, or had it when the process was copied. Then nobody's stack
+ * is known, and all of each is a root. */
+static bool try_tree(void)
+{
+	for (unsigned tries = TREE_TRIES; tries; tries--) {
+		if (lock_try(&threads.lock))
+			return true;
+		regs_syscall(SYS_sched_yield, 0, 0, 0, 0);
+	}
+	return false;
+}
+
 /* The record of a task by the stack it is on: thread ids are used again, and so is the stack of a
  * thread that ended, before the next one tells that it has begun. */
 static struct scan_thread *record_of(int tid, uintptr_t sp)
 {
-	for (struct scan_thread *t = first_record(); t; t = t->next) {
-		/* relaxed: the world is stopped. */
-		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_BEGUN && holds(t, sp)
-		    && (atomic_load_explicit(&t->tid, memory_order_relaxed) == tid
-		        || (!t->keeps_stack && is_libcs(t))))
-			return t;
+	struct scan_thread *t = NULL;
+
+	if (try_tree()) {
+		t = record_with(stretches_find(threads.begun, sp, sp + 1));
+		lock_drop(&threads.lock);
 	}
+	/* relaxed: the world is stopped. */
+	if (t && (atomic_load_explicit(&t->tid, memory_order_relaxed) == tid
+	          || (!t->keeps_stack && is_libcs(t))))
+		return t;
 	return NULL;
 }
 
@@ -269,9 +334,9 @@ static void show_task(struct task *t, void *arg)
 	if (record)
 		record->is_in_use = true;
 	if (record && holds(record, context) && context < sp)
-		v->fn(context, record->limit, "stack", v->arg);
+		v->fn(context, record->stack.to, "stack", v->arg);
 	else if (record)
-		v->fn(sp - regs_red_zone(), record->limit, "stack", v->arg);
+		v->fn(sp - regs_red_zone(), record->stack.to, "stack", v->arg);
 }
 
 static void show_self(const struct visit *v)
@@ -288,7 +353,7 @@ static void show_self(const struct visit *v)
 	if (!record)
 		return;
 	record->is_in_use = true;
-	v->fn(world.self_frame, record->limit, "stack", v->arg);
+	v->fn(world.self_frame, record->stack.to, "stack", v->arg);
 }
 
 void scan_threads_visit(scan_range_fn *fn, void *arg)
@@ -349,9 +414,9 @@ void scan_threads_visit_dead(void (*fn)(uintptr_t from, uintptr_t to, void *arg)
 		if (atomic_load_explicit(&t->state, memory_order_relaxed) != RECORD_BEGUN)
 			continue;
 		if (t->is_in_use)
-			fn(t->base, t->limit, arg);
+			fn(t->stack.from, t->stack.to, arg);
 		else if (has_ended(t))
-			fn(t->base, holds(t, t->libc_record) ? t->libc_record
+			fn(t->stack.from, holds(t, t->libc_record) ? t->libc_record
 			                                     : (uintptr_t)__libc_stack_end, arg);
 	}
 }
@@ -362,16 +427,20 @@ void scan_threads_fork_child(void)
 	uint32_t generation = atomic_load_explicit(&world.generation, memory_order_relaxed);
 
 	lock_reset_after_fork(&world.lock);
-	world.nleaving = 0;
+	world.nleaving = world_nown_leaving = 0;
 	world.home = getpid();
 	atomic_store_explicit(&world.generation, generation + (generation & 1), memory_order_relaxed);
+	lock_reset_after_fork(&threads.lock);
+	threads.begun = NULL;
+	threads.free = NULL;
 	for (struct scan_thread *t = first_record(); t; t = t->next) {
-		uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
-
-		if (state == RECORD_BEGUN && t->libc_record == (uintptr_t)pthread_self())
-			atomic_store_explicit(&t->tid, (int)regs_syscall(SYS_gettid, 0, 0, 0, 0),
-			                      memory_order_relaxed);
-		else if (state != RECORD_FREE)
-			scan_thread_drop(t);
+		if (atomic_load_explicit(&t->state, memory_order_relaxed) != RECORD_BEGUN
+		    || t->libc_record != (uintptr_t)pthread_self()) {
+			make_free(t);
+			continue;
+		}
+		atomic_store_explicit(&t->tid, (int)regs_syscall(SYS_gettid, 0, 0, 0, 0),
+		                      memory_order_relaxed);
+		stretches_add(&threads.begun, &t->stack);
 	}
 }

@@ -39,11 +39,14 @@
 
 #define SIGNAL_BELOW_LAST 4                     /* SIGRTMAX less this: 60 */
 #define ASK_TRIES 1000
+#define WAIT_NS 1000000                         /* for another thread's stop */
 #define LOOK_NS 5000000                         /* without an answer: is everybody still there? */
 #define DEAF_NS 100000000                       /* a thread asleep that blocks the signal runs on */
 #define PATIENCE_NS UINT64_C(2000000000)        /* any other one as well */
 
 struct world world = { .lock = LOCK_INIT(LOCK_WORLD) };
+
+_Thread_local unsigned world_nown_leaving;      /* of world.nleaving, the calling thread's */
 
 int scan_threads_signal(void)
 {
@@ -319,7 +322,7 @@ static void take_world(void)
 			return;
 		}
 		sigmask_restore(&saved);
-		usleep(1000);
+		os_nap_ns(WAIT_NS);             /* no place where a thread is cancelled, as usleep() is */
 	}
 }
 
@@ -457,17 +460,33 @@ void scan_threads_leave(void)
 		return;
 	take_world();
 	world.nleaving++;
+	world_nown_leaving++;
 	regs_syscall(SYS_rt_sigtimedwait, (long)&signal, 0, (long)&at_once, sizeof signal);
+	leave_world();
+}
+
+static void stay(bool all)
+{
+	if (!is_home())
+		return;
+	take_world();
+
+	/* A handler may have come back with all of them before: none is left then. */
+	unsigned n = all || !world_nown_leaving ? world_nown_leaving : 1;
+
+	world.nleaving -= n;
+	world_nown_leaving -= n;
 	leave_world();
 }
 
 void scan_threads_stay(void)
 {
-	if (!is_home())
-		return;
-	take_world();
-	world.nleaving--;
-	leave_world();
+	stay(false);
+}
+
+void scan_threads_stay_all(void)
+{
+	stay(true);
 }
 
 void scan_resume(void)

@@ -6,8 +6,8 @@
  * libc keeps for the next one, is known to be dead.
  *
  * Stopping is a real-time signal for each thread, whose handler says that it is there and waits for
- * the resume. Our own code holds LOCK_HEAPS, LOCK_CENTRAL, LOCK_PAGES and LOCK_META with signals
- * blocked only, so no stopped thread holds one of these. Any other lock, libc's and the loader's
+ * the resume. Our own code holds LOCK_HEAPS, LOCK_CENTRAL, LOCK_PAGES, LOCK_THREADS and LOCK_META with
+ * signals blocked only, so no stopped thread holds one of these. Any other lock, libc's and the loader's
  * too, may be held: no dl_iterate_phdr, no pthread call, no stdio until the resume.
  */
 #ifndef SCAN_THREADS_H
@@ -53,6 +53,16 @@ void scan_resume(void);
  * vfork(), whose parent is no concern of the program's. ctx: any, no lock held */
 void scan_threads_leave(void);
 void scan_threads_stay(void);
+
+/* The calling thread may have left the calls in between without coming back: a handler's longjmp(), its
+ * end. Costs nothing if it was in none. ctx: any, signal, no lock held */
+extern _Thread_local unsigned world_nown_leaving;
+void scan_threads_stay_all(void);
+static inline void scan_threads_come_back(void)
+{
+	if (unlikely(world_nown_leaving > 0))
+		scan_threads_stay_all();
+}
 
 struct scan_stop_info {
 	unsigned nthreads;                      /* stopped */

@@ -222,8 +222,8 @@ struct walk {
 };
 
 /* From the frame with these registers outwards, until one is met that is kept. */
-static enum ending go(struct unwind *u, struct walk *w, uintptr_t pc, uintptr_t stack,
-                      uintptr_t frame)
+static PLACED enum ending go(struct unwind *u, struct walk *w, uintptr_t pc, uintptr_t stack,
+                             uintptr_t frame)
 {
 	const struct unwind_frame *kept = u->frames;
 	unsigned top = w->top, n = 0;
@@ -312,7 +312,7 @@ static COLD bool leave_own(struct regs_call *call, uintptr_t caller)
 	return true;
 }
 
-bool unwind_walk(struct unwind *u, const struct regs_call *from, uintptr_t caller)
+PLACED bool unwind_walk(struct unwind *u, const struct regs_call *from, uintptr_t caller)
 {
 	uint32_t now = modules_generation();
 	unsigned nkept = u->generation == now ? u->nkept : 0;

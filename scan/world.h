@@ -44,7 +44,7 @@ extern struct world {
 	struct scan_stop_info info;
 	int self, pid;
 	int home;                               /* the process that these records are of */
-	unsigned nleaving;                      /* threads between scan_threads_leave() and .._stay() */
+	unsigned nleaving;                      /* calls of scan_threads_leave() without .._stay(): all threads' */
 	uintptr_t self_frame, self_registers[REGS_NSAVED];
 	int shown;                              /* whose ranges scan_threads_visit() shows */
 	bool has_new, is_short;                 /* of the last look at /proc/self/task */

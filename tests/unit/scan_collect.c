@@ -10,6 +10,7 @@
 
 #include "core/marks.h"
 #include "scan/mark.h"
+#include "scan/own.h"
 #include "scan/roots.h"
 #include "scan/threads.h"
 #include "scan/workers.h"
@@ -352,6 +353,36 @@ Test(scan_collect, a_second_marking_shows_what_the_first_has_not, .init = start)
 	mark_verify_end(show, NULL);
 	cr_assert_eq(nshown, 2);
 	mark_end();
+}
+
+static void count(uintptr_t from, uintptr_t to, void *arg)
+{
+	(void)from, (void)to;
+	++*(unsigned *)arg;
+}
+
+static unsigned own_mappings(void)
+{
+	unsigned n = 0;
+
+	own_visit(count, &n);
+	return n;
+}
+
+/* What it grew out of stays mapped, and there is a table of such. */
+Test(scan_collect, a_second_marking_of_a_growing_heap_makes_few_mappings, .init = start)
+{
+	unsigned before = own_mappings();
+
+	for (unsigned i = 0; i < 16; i++) {
+		cr_assert_not_null(core_malloc(MIB(140)));
+		cr_assert(mark_start_full());
+		mark_stopped();
+		cr_assert(mark_verify_begin());
+		mark_verify_end(show, NULL);
+		mark_end();
+	}
+	cr_assert_leq(own_mappings() - before, 14);
 }
 
 /* --- protected blocks --- */
