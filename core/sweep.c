@@ -17,8 +17,8 @@
  * A claimed block's span is stable: it has a slot that is neither free nor about to be.
  *
  * Invariants:
- *   W1  each piece is claimed once: state changes by compare and exchange, and holds a generation, so
- *       that who is late claims nothing of a later sweep (tests/race/sweep.c);
+ *   W1  each piece is claimed once: state changes by compare and exchange. Who is so late that a later
+ *       sweep has come to the state it read has claimed a piece of that sweep (tests/race/sweep.c);
  *   W2  sweep_is_done() only when every claimed piece is swept.
  */
 #include "core/sweep.h"
@@ -67,9 +67,6 @@ struct gathered {
 
 void sweep_begin(size_t heap_bytes)
 {
-	/* relaxed: who claims a piece at this moment finds none. */
-	uint64_t state = atomic_load_explicit(&sweep_state, memory_order_relaxed);
-	uint64_t generation = (state >> 2 * SWEEP_UNIT_BITS) + 1;
 	uint64_t nunits = heap_bytes / SWEEP_UNIT_BYTES;
 
 	check(sweep_is_done() && marks_are_on());
@@ -83,9 +80,7 @@ void sweep_begin(size_t heap_bytes)
 	atomic_store_explicit(&sweep.nunits, nunits, memory_order_relaxed);
 	atomic_store_explicit(&marks.is_sweeping, true, memory_order_relaxed);
 	/* release: pairs with the acquire in claim(): the marks are there. */
-	atomic_store_explicit(&sweep_state,
-	                      generation << 2 * SWEEP_UNIT_BITS | nunits << SWEEP_UNIT_BITS,
-	                      memory_order_release);
+	atomic_store_explicit(&sweep_state, nunits << SWEEP_UNIT_BITS, memory_order_release);
 }
 
 bool sweep_is_done(void)
@@ -340,10 +335,7 @@ bool sweep_is_reclaimed(uintptr_t p)
 void sweep_fork_child(void)
 {
 	/* relaxed, all: the child has one thread. */
-	uint64_t state = atomic_load_explicit(&sweep_state, memory_order_relaxed);
-
-	atomic_store_explicit(&sweep_state, state >> 2 * SWEEP_UNIT_BITS << 2 * SWEEP_UNIT_BITS,
-	                      memory_order_relaxed);
+	atomic_store_explicit(&sweep_state, 0, memory_order_relaxed);
 	atomic_store_explicit(&sweep.nunits_done, 0, memory_order_relaxed);
 	atomic_store_explicit(&sweep.nunits, 0, memory_order_relaxed);
 	atomic_store_explicit(&marks.is_sweeping, false, memory_order_relaxed);

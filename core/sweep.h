@@ -15,7 +15,7 @@
 #include "core/base.h"
 
 #define SWEEP_UNIT_BYTES KIB(64)                /* of the heap; pieces are multiples */
-#define SWEEP_UNIT_BITS 24                      /* 1 TiB */
+#define SWEEP_UNIT_BITS 32
 
 struct sweep_counts {
 	uint64_t nblocks, nbytes;               /* reclaimed, nbytes of slots */
@@ -23,17 +23,17 @@ struct sweep_counts {
 	uint64_t ns;                            /* of all threads that swept */
 };
 
-/* How far pieces were claimed: generation, end and next unit, in one word. */
+/* How far pieces were claimed: end and next unit, in one word. */
 extern _Atomic uint64_t sweep_state;
 
 HOT size_t sweep_next(uint64_t state)
 {
-	return state & ((UINT64_C(1) << SWEEP_UNIT_BITS) - 1);
+	return (uint32_t)state;
 }
 
 HOT size_t sweep_end(uint64_t state)
 {
-	return sweep_next(state >> SWEEP_UNIT_BITS);
+	return state >> SWEEP_UNIT_BITS;
 }
 
 HOT bool sweep_has_more(uint64_t state)

@@ -2,8 +2,8 @@
  * there can be none.
  *
  * Reached from the constructor, from core when the budget is spent (hooks.budget_spent), from
- * spangc_collect(), and around fork. The thread is one of libc's, so that setuid() and the like reach
- * it, and blocks all signals but those: see reporter.c, whose life is the same. It waits on a futex.
+ * spangc_collect(), and around fork. The thread blocks all signals but those that stop it: see
+ * reporter.c, whose life is the same. It waits on a futex.
  *
  *     collector.state      meaning                                 left by
  *     COLLECTOR_NONE       not mode gc, or nothing can be          collector_start()
@@ -24,6 +24,7 @@
 
 #include "preload/imports.h"
 #include "preload/leaks.h"
+#include "preload/own_thread.h"
 #include "preload/preload.h"
 #include "preload/report_room.h"
 #include "preload/reporter.h"
@@ -41,13 +42,9 @@
 #include "scan/threads.h"
 #include "scan/workers.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LOOK_MS 1000                            /* is there another thread? */
@@ -106,26 +103,6 @@ static bool is_copy(void)
 	return getpid() != collector.pid;
 }
 
-static void wait_on(_Atomic uint32_t *word, uint32_t value, uint64_t ms)
-{
-	struct timespec longest = { .tv_sec = (time_t)(ms / 1000),
-		                    .tv_nsec = (long)(ms % 1000) * 1000000 };
-	int kept = errno;
-
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &longest, NULL, 0);
-	errno = kept;
-}
-
-static void wake(_Atomic uint32_t *word)
-{
-	int kept = errno;
-
-	/* release: what it is about. */
-	atomic_fetch_add_explicit(word, 1, memory_order_release);
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-	errno = kept;
-}
-
 /* --- cycles --- */
 
 static bool has_period(void)
@@ -155,7 +132,7 @@ static void collect(enum cycle_kind kind, bool is_forced)
 	if (kind == CYCLE_FULL)
 		/* release: with the cycle's figures. */
 		atomic_store_explicit(&collector.nanswered, nasked, memory_order_release);
-	wake(&collector.nended);
+	own_thread_wake(&collector.nended);
 }
 
 static bool is_asked(void)
@@ -244,7 +221,7 @@ static void *run(void *arg)
 	dispatch_spare_thread();
 	/* relaxed: looked at again after each wait. */
 	while (!atomic_load_explicit(&collector.is_leaving, memory_order_relaxed)) {
-		/* acquire: pairs with the release in wake(). */
+		/* acquire: pairs with the release in own_thread_wake(). */
 		uint32_t news = atomic_load_explicit(&collector.news, memory_order_acquire);
 
 		if (serve_apart()) {
@@ -255,31 +232,25 @@ static void *run(void *arg)
 			change(COLLECTOR_RUNS, COLLECTOR_ALONE);
 			break;
 		}
-		wait_on(&collector.news, news, longest_wait());
+		own_thread_wait(&collector.news, news, longest_wait());
 	}
 	return arg;
 }
 
-/* It inherits the mask: no handler of the program's ever runs on it. */
-static void create(void)
+static void create(bool waits)
 {
-	sigset_t all, saved;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &saved);
 	/* relaxed: as above, and in what follows: whoever changes the state is alone at it. */
 	atomic_store_explicit(&collector.is_leaving, false, memory_order_relaxed);
 	atomic_store_explicit(&collector.state, COLLECTOR_RUNS, memory_order_relaxed);
-	if (pthread_create(&collector.thread, NULL, run, NULL))
+	if (!own_thread_create(&collector.thread, run, waits))
 		atomic_store_explicit(&collector.state, COLLECTOR_ALONE, memory_order_relaxed);
-	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 }
 
 static void start_thread(enum collector_state from)
 {
 	/* STOPPED: nobody else creates it meanwhile. */
 	if (change(from, COLLECTOR_STOPPED))
-		create();
+		create(false);
 }
 
 /* --- who wants a cycle --- */
@@ -299,7 +270,7 @@ static void on_budget_spent(const void *caller)
 			collect_here();
 		break;
 	case COLLECTOR_RUNS:
-		wake(&collector.news);
+		own_thread_wake(&collector.news);
 		break;
 	case COLLECTOR_STOPPED:
 	case COLLECTOR_ALONE:
@@ -330,20 +301,20 @@ static bool is_thread_free(void)
 static void await_cycle(uint64_t number)
 {
 	while (!is_answered(number)) {
-		/* acquire: pairs with the release in wake(). */
+		/* acquire: pairs with the release in own_thread_wake(). */
 		uint32_t nended = atomic_load_explicit(&collector.nended, memory_order_acquire);
 
 		if (is_thread_free()) {
 			if (cycle_phase() == CYCLE_OFF)
-				wake(&collector.news);
+				own_thread_wake(&collector.news);
 			else if (workers_can_be_spared() && cycle_assist(ASSIST_BYTES))
 				continue;
 			if (!is_answered(number))
-				wait_on(&collector.nended, nended, AWAIT_MS);
+				own_thread_wait(&collector.nended, nended, AWAIT_MS);
 		} else {
 			collect_here();
 			if (!is_answered(number))
-				wait_on(&collector.nended, nended, AWAIT_MS);
+				own_thread_wait(&collector.nended, nended, AWAIT_MS);
 		}
 	}
 }
@@ -381,7 +352,7 @@ void collector_start(void)
 		hooks.will_write = dirty_expect;
 		hooks.budget_spent = on_budget_spent;
 		reporter_start();
-		create();
+		create(true);
 	}
 	leaks_ignored--;
 }
@@ -392,7 +363,7 @@ bool collector_stop(void)
 		return false;
 	/* relaxed: the futex's word orders it. */
 	atomic_store_explicit(&collector.is_leaving, true, memory_order_relaxed);
-	wake(&collector.news);
+	own_thread_wake(&collector.news);
 	pthread_join(collector.thread, NULL);
 	return true;
 }
@@ -400,7 +371,7 @@ bool collector_stop(void)
 void collector_resume(void)
 {
 	if (state_of() == COLLECTOR_STOPPED)
-		create();
+		create(false);
 }
 
 void collector_fork_prepare(void)

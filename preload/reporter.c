@@ -3,9 +3,8 @@
  *
  * Reached from the constructor, from fork and from the program's threads (the signal's handler). It
  * blocks all signals but the stop signal, which serves to wake it as well: whoever
- * wants something leaves a word and sends that signal. A thread of libc's, so that setuid() and the
- * like reach it, and of the usual stack size: if the others end it is the last one, and exit() and
- * the program's handlers run on it. It looks once a second whether it is.
+ * wants something leaves a word and sends that signal. If the others end it is the last one, and
+ * exit() and the program's handlers run on it: it looks once a second whether it is.
  *
  *     reporter.state     meaning                                  left by
  *     REPORTER_NONE      no setting asks for it                   reporter_start()
@@ -16,6 +15,7 @@
 #include "preload/reporter.h"
 
 #include "preload/collector.h"
+#include "preload/own_thread.h"
 #include "preload/preload.h"
 
 #include "core/knobs.h"
@@ -198,21 +198,15 @@ static void *run(void *arg)
 	return arg;
 }
 
-/* It inherits the mask: no handler of the program's ever runs on it. */
-static void create(void)
+static void create(bool waits)
 {
-	sigset_t all, saved;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &saved);
 	/* relaxed: as above, and in what follows: whoever changes the state is alone at it. */
 	atomic_store_explicit(&reporter.is_leaving, false, memory_order_relaxed);
 	atomic_store_explicit(&reporter.state, REPORTER_RUNS, memory_order_relaxed);
-	if (pthread_create(&reporter.thread, NULL, run, NULL)) {
+	if (!own_thread_create(&reporter.thread, run, waits)) {
 		atomic_store_explicit(&reporter.state, REPORTER_NONE, memory_order_relaxed);
 		report_line("no thread for reports: they come at the end only", NULL);
 	}
-	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 }
 
 /* --- start, stop, fork --- */
@@ -250,7 +244,7 @@ void reporter_start(void)
 	if (!is_asked_for())
 		return;
 	catch_signal();
-	create();
+	create(true);
 }
 
 static bool is_plain(const struct sigaction *action)
@@ -312,7 +306,7 @@ bool reporter_stop(void)
 void reporter_resume(void)
 {
 	if (state_of() == REPORTER_STOPPED)
-		create();
+		create(false);
 }
 
 void reporter_finish(void)
@@ -338,7 +332,7 @@ void reporter_fork_child(void)
 	reporter.is_child = true;
 	control_fork_child();
 	if (reporter.was_alone)
-		create();
+		create(false);
 }
 
 void reporter_start_late(void)
@@ -349,5 +343,5 @@ void reporter_start_late(void)
 	if (unlikely(state_of() == REPORTER_LATE)
 	    && atomic_compare_exchange_strong_explicit(&reporter.state, &late, REPORTER_RUNS,
 	                                               memory_order_relaxed, memory_order_relaxed))
-		create();
+		create(false);
 }

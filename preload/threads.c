@@ -12,6 +12,7 @@
 #include "preload/collector.h"
 #include "preload/imports.h"
 #include "preload/leaks.h"
+#include "preload/own_thread.h"
 #include "preload/preload.h"
 #include "preload/reporter.h"
 
@@ -29,7 +30,6 @@
 #include <limits.h>
 #include <link.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <threads.h>
@@ -236,21 +236,6 @@ static void *help(void *arg)
 	return arg;
 }
 
-/* A stack of the usual size: the program's static TLS comes off it, and if the helper is the last
- * thread, exit() and the program's handlers run on it. */
-static bool create(void)
-{
-	sigset_t all, saved;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &saved);       /* the new thread inherits it */
-
-	bool is_created = pthread_create(&helper.thread, NULL, help, NULL) == 0;
-
-	pthread_sigmask(SIG_SETMASK, &saved, NULL);
-	return is_created;
-}
-
 static void join(void)
 {
 	if (helper.is_there)
@@ -265,7 +250,7 @@ bool threads_start_helper(const void *caller)
 	if (is_shunned(caller) || !lock_try(&helper.lock))
 		return false;
 	join();                                 /* the one before: it has left */
-	helper.is_there = create();
+	helper.is_there = own_thread_create(&helper.thread, help, scan_threads_is_on());
 	if (!helper.is_there)
 		helper_failed();
 	lock_drop(&helper.lock);

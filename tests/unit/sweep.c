@@ -1,18 +1,12 @@
 /* sweep.c: random heaps, of which the sweep takes what has no mark and nothing else; what is born
  * meanwhile; where the reclaimed goes; what is said of it. SEED=n repeats a heap.
  */
-#include <criterion/criterion.h>
 #include <signal.h>
 
-#include "core/budget.h"
-#include "core/sweep.h"
-#include "core/verify.h"
-#include "tests/check.h"
-#include "tests/core.h"
 #include "tests/unit/capture.h"
+#include "tests/unit/sweep.h"
 
 #define NBLOCKS 20000
-#define MANY_BYTES MIB(24)
 
 struct model {
 	char *p;
@@ -21,58 +15,6 @@ struct model {
 };
 
 static struct model model[NBLOCKS];
-static uint64_t rng;
-
-static unsigned below(unsigned n)
-{
-	return (unsigned)(next_random(&rng) >> 16) % n;
-}
-
-static void start(void)
-{
-	core_start_gc();
-	rng = seed_from_env();
-}
-
-static size_t heap_bytes(void)
-{
-	return atomic_load_explicit(&heap.nbytes, memory_order_relaxed);
-}
-
-static void set_black(bool is_black)
-{
-	atomic_store_explicit(&marks.is_black, is_black, memory_order_relaxed);
-}
-
-static bool is_block(const void *p)
-{
-	struct block b;
-
-	return block_find(p, &b);
-}
-
-static class_idx granule(const void *p)
-{
-	return atomic_load_explicit(heap_granule((uintptr_t)p), memory_order_relaxed);
-}
-
-static void sweep_all(void)
-{
-	while (sweep_some(SWEEP_UNIT_BYTES * (1 + below(9))))
-		;
-	cr_assert(sweep_is_done());
-}
-
-/* A cycle that finds nothing but the marks there are. */
-static void cycle(void)
-{
-	set_black(true);
-	sweep_begin(heap_bytes());
-	sweep_all();
-	set_black(false);
-	sweep_finish();
-}
-
 static void *any_block(void)
 {
 	static const size_t most[] = { 15, 100, 1000, 8000, SIZECLASS_MAX, KIB(200) };
@@ -166,28 +108,6 @@ Test(sweep, its_slots_are_handed_out_again_each_once, .init = start)
 	for (unsigned i = 0; i + 1 < NBLOCKS; i++)
 		cr_assert(model[i].p + model[i].nbytes <= model[i + 1].p);
 	verify_all();
-}
-
-Test(sweep, what_is_born_meanwhile_stays, .init = start)
-{
-	char *before = core_malloc(100), *large = core_malloc(KIB(100));
-
-	set_black(true);
-
-	char *small = core_malloc(100), *pages = core_malloc(KIB(100));
-	char *noscan = cache_alloc_class(sizeclass_noscan(8));
-
-	sweep_begin(heap_bytes());
-
-	char *late = core_malloc(100);
-
-	sweep_all();
-	set_black(false);
-	sweep_finish();
-	cr_assert(is_block(small) && is_block(pages) && is_block(noscan) && is_block(late));
-	cr_assert(!is_block(before) && !is_block(large));
-	cr_assert_eq(sweep_counts().nblocks, 2);
-	cr_assert_eq(sweep_counts().nlarge, 1);
 }
 
 Test(sweep, black_ends, .init = start)
@@ -374,43 +294,6 @@ Test(sweep, those_of_threads_that_ended_do, .init = start)
 	cr_assert_lt(core_used_pages(), before / 4, "%u of %u", core_used_pages(), before);
 }
 
-Test(sweep, malloc_sweeps_before_the_heap_grows, .init = start)
-{
-	for (size_t n = 0; n < MANY_BYTES; n += 1000)
-		core_malloc(900);
-
-	size_t nbytes = heap_bytes();
-
-	set_black(true);
-	sweep_begin(nbytes);
-	/* Other classes: it is not partial spans that help. */
-	for (size_t n = 0; n < MANY_BYTES / 2; n += 200)
-		core_malloc(150);
-	cr_assert_eq(heap_bytes(), nbytes);
-	core_malloc(MANY_BYTES / 4);
-	cr_assert_eq(heap_bytes(), nbytes);
-	sweep_all();
-	set_black(false);
-	sweep_finish();
-	core_verify();
-}
-
-Test(sweep, a_thread_without_a_cache_sweeps_too, .init = start)
-{
-	char *p = NULL;
-
-	for (size_t n = 0; n < MANY_BYTES; n += 200)
-		cache_hand_out(p = central_alloc(sizeclass_of(150)), sizeclass_of(150));
-
-	size_t nbytes = heap_bytes();
-
-	set_black(true);
-	sweep_begin(nbytes);
-	for (size_t n = 0; n < MANY_BYTES / 2; n += 200)
-		cr_assert(central_alloc(sizeclass_of(150)));
-	cr_assert_eq(heap_bytes(), nbytes);
-}
-
 Test(sweep, a_child_has_none, .init = start)
 {
 	char *p = core_malloc(100);
@@ -422,32 +305,6 @@ Test(sweep, a_child_has_none, .init = start)
 	cr_assert(is_block(p) && !marks_is_set((uintptr_t)core_malloc(100)));
 	cycle();
 	cr_assert(!is_block(p));
-}
-
-static void *second_look(void *p)
-{
-	atomic_store_explicit(heap_granule((uintptr_t)p), sizeclass_of(101), memory_order_release);
-	return NULL;
-}
-
-/* A claim that finds a mark afterwards puts the class back: who asks meanwhile waits. */
-Test(sweep, a_block_that_is_put_back_was_always_there, .init = start)
-{
-	char *p = core_malloc(100);
-	pthread_t thread;
-
-	sweep_begin(heap_bytes());
-	marks_set((uintptr_t)p);
-	atomic_store_explicit(heap_granule((uintptr_t)p), SIZECLASS_RECLAIMED, memory_order_relaxed);
-	cr_assert_eq(pthread_create(&thread, NULL, second_look, p), 0);
-	cr_assert(is_block(p));
-	pthread_join(thread, NULL);
-	atomic_store_explicit(heap_granule((uintptr_t)p), SIZECLASS_RECLAIMED, memory_order_relaxed);
-	cr_assert_eq(pthread_create(&thread, NULL, second_look, p), 0);
-	set_black(true);
-	cache_free(p);
-	cr_assert_eq(granule(p), 0);
-	pthread_join(thread, NULL);
 }
 
 static void expect_said(void *p, const char *want)
