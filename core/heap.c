@@ -21,6 +21,7 @@
 #include "core/heap.h"
 
 #include "core/delay.h"
+#include "core/hooks.h"
 #include "core/knobs.h"
 #include "core/live.h"
 #include "core/marks.h"
@@ -33,6 +34,7 @@
 #define GROW_MIN_BYTES MIB(1)
 #define SPAN_RECORDS 16                         /* made at a time */
 #define FIRST_PAGES 256                         /* what the first tables cover: 2 MiB */
+#define TOLD_PAGES (PAGES_GROUP / 4)          /* fewer are not worth it */
 #define CACHE_MAX_PAGES 32                      /* longer runs bypass the caches of pages */
 
 /* Never unmapped, never taken out of the list. */
@@ -356,6 +358,16 @@ static bool take_shared(page_idx npages, page_idx align_pages, bool may_grow, st
 	return true;
 }
 
+/* A group was claimed, of which most is going to be written soon, and was before: the collector may have
+ * it watched, page by page. */
+static COLD void tell_claimed(const struct pages_cache *cache, const struct run *run)
+{
+	page_idx ndirty = bit_count(cache->free & ~cache->clean) + run->npages - run->nclean;
+
+	if (hooks.will_write && run->first - cache->first < PAGES_GROUP && ndirty >= TOLD_PAGES)
+		hooks.will_write(heap_address(cache->first), heap_address(cache->first + PAGES_GROUP));
+}
+
 bool heap_take_pages(struct pages_cache *cache, page_idx npages, page_idx align_pages,
                      bool may_grow, struct run *run)
 {
@@ -373,6 +385,8 @@ bool heap_take_pages(struct pages_cache *cache, page_idx npages, page_idx align_
 
 	note_taken();
 	heap_leave(&saved);
+	if (unlikely(marks_are_on()) && is_taken && cache && cache->is_claimed)
+		tell_claimed(cache, run);
 	return is_taken;
 }
 

@@ -21,6 +21,9 @@ struct hooks {
 	/* In mode gc: the program allocated as much as it was granted (budget.h); `caller` as above. May
 	 * allocate, and stop the world. */
 	void (*budget_spent)(const void *caller);
+	/* In mode gc: most of these pages are going to be written soon, from memory that was used before.
+	 * The locks of a cache may be held. */
+	void (*will_write)(uintptr_t from, uintptr_t to);
 	/* In mode leaks: a block that a report called leaked is freed. */
 	void (*freed_reported)(const struct record *r);
 	/* In mode gc: the program freed a block that was reclaimed; its stack, after the line that says so. */

@@ -173,8 +173,6 @@ static unsigned shrunk_cap(const struct cache *k, class_idx c)
 
 static void put(struct cache *k, class_idx c, void **slots, unsigned n)
 {
-	if (marks_are_on())
-		marks_forget(slots, n);
 	spanset_put(&k->spans, c, slots, n);
 	k->nout[c] -= n < k->nout[c] ? n : k->nout[c];
 }

@@ -26,12 +26,6 @@ void marks_set_batch(void **slots, unsigned n)
 		atomic_fetch_or_explicit(&marks.bits[word], bits, memory_order_relaxed);
 }
 
-void marks_forget(void **slots, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		marks_died(slots[i]);
-}
-
 /* Words that are 0 stay unwritten: memory behind them need not exist. */
 void marks_clear(size_t heap_bytes)
 {

@@ -92,9 +92,9 @@ HOT void marks_died(const void *p)
 }
 
 /* Slots that come in a batch while is_black, before they are used: one write for those that share a
- * word of marks. A sweep wipes what was not used by then, and marks_forget() what goes back unused: what
- * is left is a mark of a slot at hand, which becomes a block that lives until the next full cycle.
- * ctx: alloc */
+ * word of marks. The sweep wipes what was not used by then; where it has been it leaves some, and the next
+ * marking begins without marks on free slots (mark_start_sticky()). Who becomes a block before that, keeps
+ * its mark until the next full cycle. ctx: alloc */
 void marks_set_batch(void **slots, unsigned n);
 
 /* ctx: alloc */
@@ -104,10 +104,6 @@ HOT void marks_foresee(void **slots, unsigned n)
 	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
 		marks_set_batch(slots, n);
 }
-
-/* Slots that leave a magazine for their span: there they have no mark, or the block of another class that
- * comes to lie there would look as if it were marked. ctx: alloc, mode gc */
-void marks_forget(void **slots, unsigned n);
 
 /* No block of the first `heap_bytes` has a mark, but for those that are born or marked meanwhile.
  * ctx: any */

@@ -35,6 +35,7 @@
 #include "core/report.h"
 #include "core/sigmask.h"
 #include "scan/cycle.h"
+#include "scan/dirty.h"
 #include "scan/dispatch.h"
 #include "scan/modules.h"
 #include "scan/pacing.h"
@@ -354,6 +355,7 @@ void collector_start(void)
 		collector.due_ms = os_now_ms() + knobs.gc_period_ms;
 		report_room_start();
 		pacing_start();
+		hooks.will_write = dirty_expect;
 		hooks.budget_spent = on_budget_spent;
 		reporter_start();
 		create(true);

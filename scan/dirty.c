@@ -94,6 +94,14 @@ void dirty_failed(const struct dirty *d)
 		report_line(d->name, " failed; ", dirty.way->dirty->name, " instead from now on", NULL);
 }
 
+void dirty_expect(uintptr_t from, uintptr_t to)
+{
+	for (size_t i = 0; i < NWAYS; i++) {
+		if (ways[i].dirty->expect)
+			ways[i].dirty->expect(from, to);
+	}
+}
+
 static void show_nothing(uintptr_t from, uintptr_t to, void *arg)
 {
 	(void)from;

@@ -2,7 +2,8 @@
  *
  * A way to track writes is a table of functions, one file a way. Those that track none (a copy of
  * the process marks, or the stopped process does) arm and collect nothing. dirty_choose() says
- * which one a cycle uses; by one thread, the one that runs the cycle, and so are all functions here.
+ * which one a cycle uses; by one thread, the one that runs the cycle, and so are all functions here
+ * but dirty_expect().
  *
  *     d = dirty_choose()      -> d->arm()        pages written from here on are dirty
  *                             -> dirty_collect() shows them; with `rearm` they are clean again
@@ -63,6 +64,10 @@ struct dirty {
 	 * reclaimed. ctx: stw; any if !arms_stopped */
 	bool (*collect)(uintptr_t from, uintptr_t to, bool rearm, dirty_fn *fn, void *arg);
 
+	/* [from, to) is going to be written, most of it: it may be dirty from now on, at the cost of one call
+	 * instead of a fault a page. NULL: nothing to do. ctx: alloc, any thread */
+	void (*expect)(uintptr_t from, uintptr_t to);
+
 	/* Tracking ends, if armed. NULL: nothing to do. ctx: any, the world runs */
 	void (*disarm)(void);
 
@@ -83,6 +88,9 @@ void dirty_start(void);
 /* The way of the next cycle: that of SPANGC_GC_DIRTY, or where it does not work, and with auto, the
  * first that does. Never NULL; the last one, dirty_stw, always works. ctx: any, the world runs */
 const struct dirty *dirty_choose(void);
+
+/* As expect() of the way that is used. ctx: alloc, any thread */
+void dirty_expect(uintptr_t from, uintptr_t to);
 
 /* It is not chosen again in this process. ctx: any, the world runs */
 void dirty_failed(const struct dirty *d);

@@ -60,6 +60,10 @@ struct uffd_protect {
 #define NTRIES 8                                /* while the program closes what we open */
 #define PIECE_BYTES MIB(64)                     /* the program's mmap() waits for one, 0.3 ms */
 
+/* Of allocating threads: userfaultfd's number while something may be armed, or -1. Where the program has
+ * another file there, the kernel refuses, or it is another userfaultfd that does the same. */
+static _Atomic int armed_fd = -1;
+
 /* One thread at a time. */
 static struct {
 	struct own_fd uffd, pagemap;
@@ -211,8 +215,15 @@ static bool start(void)
 	       && look(&first, first + OS_PAGE_BYTES, PM_CHECK_WPASYNC, PM_WRITTEN, NULL, NULL);
 }
 
+static void set_armed(int fd)
+{
+	/* relaxed: who reads it late makes a call in vain, or does without. */
+	atomic_store_explicit(&armed_fd, fd, memory_order_relaxed);
+}
+
 static void stop(void)
 {
+	set_armed(-1);
 	own_fd_close(&own.uffd);
 	own_fd_close(&own.pagemap);
 }
@@ -221,8 +232,10 @@ static bool arm(uintptr_t from, uintptr_t to)
 {
 	own.armed_to = to;
 	for (unsigned i = 0; i < NTRIES; i++) {
-		if (is_started() && register_range(from, to) && arm_range(from, to))
+		if (is_started() && register_range(from, to) && arm_range(from, to)) {
+			set_armed(own.uffd.fd);
 			return true;
+		}
 	}
 	return false;
 }
@@ -250,6 +263,16 @@ static bool collect(uintptr_t from, uintptr_t to, bool rearm, dirty_fn *fn, void
 	return is_done && collect_new(old_to, to, rearm, fn, arg);
 }
 
+static void expect(uintptr_t from, uintptr_t to)
+{
+	struct uffd_protect none = { .start = from, .nbytes = to - from };
+	/* relaxed: see set_armed(). */
+	int fd = atomic_load_explicit(&armed_fd, memory_order_relaxed);
+
+	if (fd >= 0)
+		regs_syscall(SYS_ioctl, fd, (long)UFFD_PROTECT, (long)&none, 0);
+}
+
 static void fork_child(void)
 {
 	stop();
@@ -263,6 +286,6 @@ static struct dirty_counts counts(void)
 
 const struct dirty dirty_uffd = {
 	.name = "uffd", .way = DIRTY_TRACKED, .stays_armed = true,
-	.start = start, .arm = arm, .collect = collect, .stop = stop, .fork_child = fork_child,
-	.counts = counts,
+	.start = start, .arm = arm, .collect = collect, .expect = expect, .stop = stop,
+	.fork_child = fork_child, .counts = counts,
 };

@@ -166,6 +166,11 @@ static void step(void)
 		make_block();
 	} else if (kind < 98 && setting->loses_fds && !below(4)) {
 		lose_fds();
+	} else if (kind == 98) {                /* shown where there is memory */
+		n = run_of(page, below(200) + 1);
+		dirty_uffd.expect(address(page), address(page + n));
+		for (size_t i = page; i < page + n; i++)
+			state[i] = state[i] == CLEAN ? ANY : state[i];
 	}
 }
 
@@ -246,4 +251,29 @@ ParameterizedTest(struct setting *s, dirty_uffd, shows_all_that_was_written)
 			look(round, below(2));
 		}
 	}
+}
+
+static void count(uintptr_t from, uintptr_t to, void *sum)
+{
+	*(size_t *)sum += (to - from) / OS_PAGE_BYTES;
+}
+
+Test(dirty_uffd, what_is_expected_to_be_written_counts_as_written)
+{
+	size_t n = 0;
+
+	knobs.thp = KNOB_THP_NEVER;
+	core_start();
+	if (!dirty_uffd.start())
+		cr_skip("the kernel has no userfaultfd with WP_ASYNC, or forbids it");
+	make_block();
+	memset((void *)heap.base, 1, 32 * OS_PAGE_BYTES);
+	arm(0);
+	dirty_expect(address(3), address(20));
+	cr_assert(dirty_collect(&dirty_uffd, heap.base, address(npages), true, count, &n));
+	cr_assert_eq(n, 17);
+	cr_assert(dirty_collect(&dirty_uffd, heap.base, address(npages), false, count, &n));
+	cr_assert_eq(n, 17);
+	dirty_fork_child();                     /* not of the parent's */
+	dirty_expect(address(0), address(3));
 }

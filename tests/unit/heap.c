@@ -226,6 +226,35 @@ Test(heap, an_empty_cache_claims_the_next_group, .init = core_start)
 	cr_assert_eq(core_used_pages(), 65 + 3100);
 }
 
+static uintptr_t told_from, told_to;
+
+static void note_told(uintptr_t from, uintptr_t to)
+{
+	told_from = from;
+	told_to = to;
+}
+
+/* Of pages that nobody used before, or of a few, it is not worth while. */
+Test(heap, who_claims_many_used_pages_is_going_to_write_them, .init = core_start_gc)
+{
+	hooks.will_write = note_told;
+	take(256);
+	give(65, 63);
+	give(192, PAGES_GROUP / 4 - 1);
+	cr_assert(core_take_pages(&cache, 1, 1, &run));
+	cr_assert_eq(run.first, 65);
+	cr_assert_eq(told_from, heap_address(64));
+	cr_assert_eq(told_to, heap_address(128));
+	told_from = 0;
+	cr_assert(core_take_pages(&cache, 32, 1, &run));
+	cr_assert(core_take_pages(&cache, 30, 1, &run));
+	cr_assert(core_take_pages(&cache, 1, 1, &run));
+	cr_assert_eq(run.first, 192);
+	cr_assert(core_take_pages(&cache, 32, 1, &run));
+	cr_assert_geq(run.first, 256);
+	cr_assert_eq(told_from, 0);
+}
+
 Test(heap, long_and_aligned_runs_pass_the_cache_by, .init = core_start)
 {
 	cr_assert(core_take_pages(&cache, 33, 1, &run));

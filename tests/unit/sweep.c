@@ -178,6 +178,13 @@ Test(sweep, behind_its_end_it_wipes_nothing, .init = start)
 }
 
 /* Of slots that malloc has at hand, with one write for many; the sweep wipes what it did not use. */
+static size_t slots_at_hand(size_t nbytes)
+{
+	class_idx c = sizeclass_of_in(heap.classes, nbytes + heap.tail_bytes);
+
+	return magazine_count_slots(cache_tls.cache, c);
+}
+
 Test(sweep, marks_come_by_batches, .init = start)
 {
 	unsigned n = 0, nused = 100;
@@ -197,6 +204,27 @@ Test(sweep, marks_come_by_batches, .init = start)
 		n += marks_is_set(heap.base + g * 16);
 	cr_assert_eq(n, nused);
 	cr_assert(marks_is_set((uintptr_t)core_malloc(60)));
+}
+
+Test(sweep, also_while_one_is_on, .init = start)
+{
+	unsigned n = 0;
+	char *p = core_malloc(60);
+
+	while (heap_bytes() == 0 || slots_at_hand(60))
+		p = core_malloc(60);
+	set_black(true);
+	sweep_begin(heap_bytes());
+	p = core_malloc(60);
+	for (size_t g = 0; g < heap_bytes() / 16; g++)
+		n += marks_is_set(heap.base + g * 16);
+	cr_assert_eq(n, 1 + slots_at_hand(60));
+	cr_assert(marks_is_set((uintptr_t)p));
+	sweep_all();
+	cr_assert(marks_is_set((uintptr_t)p));
+	for (size_t g = n = 0; g < heap_bytes() / 16; g++)
+		n += marks_is_set(heap.base + g * 16);
+	cr_assert_eq(n, 1);
 }
 
 static void start_verified(void)
