@@ -287,6 +287,13 @@ void scavenge_poll_due(void)
 		round_due(period_ms() * 1000 / 100);
 }
 
+void scavenge_stand_in(void)
+{
+	/* relaxed: late is as good. */
+	if (atomic_load_explicit(&helper_is_wanted, memory_order_relaxed))
+		round_due(HELPER_CREDIT_MAX_US);
+}
+
 void scavenge_act(const void *caller)
 {
 	scavenge_poll_due();

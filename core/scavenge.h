@@ -1,8 +1,9 @@
 /* scavenge.h: giving memory back to the kernel.
  *
- * Free pages go back when they have been free for SPANGC_RELEASE_DELAY, by SPANGC_MADVISE. Three
+ * Free pages go back when they have been free for SPANGC_RELEASE_DELAY, by SPANGC_MADVISE. Four
  * occasions: the helper thread, which lives while there is something to give back; the program's
- * own calls (no helper, no delay, or a memory limit in sight); malloc_trim.
+ * own calls (no helper, no delay, or a memory limit in sight); the collector's thread, where those
+ * calls have stopped before a sweep's pages were free for long enough; malloc_trim.
  */
 #ifndef CORE_SCAVENGE_H
 #define CORE_SCAVENGE_H
@@ -42,6 +43,10 @@ static inline void scavenge_poll(const void *caller)
 	             | atomic_load_explicit(&helper_is_wanted, memory_order_relaxed)))
 		scavenge_act(caller);
 }
+
+/* A round in the helper's place, where one is wanted and no call of the program's has started it.
+ * ctx: a thread of ours, at most every second; alloc, no lock held */
+void scavenge_stand_in(void);
 
 /* Everything that is free goes back, whatever its age; bytes. ctx: alloc */
 size_t scavenge_all(void);

@@ -33,6 +33,7 @@
 #include "core/knobs.h"
 #include "core/os.h"
 #include "core/report.h"
+#include "core/scavenge.h"
 #include "core/sigmask.h"
 #include "scan/cycle.h"
 #include "scan/dirty.h"
@@ -67,6 +68,9 @@ static struct {
 
 	/* Who runs cycles. */
 	uint64_t due_ms;                        /* by SPANGC_GC_PERIOD */
+
+	/* The thread. */
+	uint64_t stood_in_ms;
 
 	/* Any thread, atomic. */
 	_Atomic uint32_t state;                 /* enum collector_state */
@@ -214,6 +218,17 @@ static void redirect(void)
 	atomic_store_explicit(&collector.is_redirecting, false, memory_order_relaxed);
 }
 
+/* What a sweep freed goes back also where the program does nothing more that would start the helper. */
+static void stand_in(void)
+{
+	uint64_t now = os_now_ms();
+
+	if (now - collector.stood_in_ms < LOOK_MS)
+		return;
+	collector.stood_in_ms = now;
+	scavenge_stand_in();
+}
+
 static void *run(void *arg)
 {
 	const uint64_t open = ~(BIT(scan_threads_signal()) | BIT(SETXID));
@@ -234,6 +249,7 @@ static void *run(void *arg)
 			break;
 		}
 		own_thread_wait(&collector.news, news, longest_wait());
+		stand_in();
 	}
 	return arg;
 }
