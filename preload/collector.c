@@ -363,6 +363,7 @@ void collector_start(void)
 		modules_start();
 	}
 	execs_start();
+	protects_start();
 	if (!looking_start() || !cycle_start()) {
 		report_line("nothing is collected: threads can't be stopped, or /proc is not there", NULL);
 		heap.ignores_free = false;

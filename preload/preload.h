@@ -110,6 +110,9 @@ void eintr_start(void);
 void eintr_fork_child(void);
 void rawcalls_start(void);
 
+/* Marking learns of memory of the heap that the program protects; in mode gc. ctx: constructor */
+void protects_start(void);
+
 /* Functions for signals that have no exported wrapper; for a program that is about to become another;
  * C11's threads. ctx: constructor */
 void signals_start(void);

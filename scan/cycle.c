@@ -4,7 +4,8 @@
  * child. The parts are elsewhere: cycle_stop.h (stops, and arming in them), cycle_phase.h (who helps),
  * cycle_verify.h, cycle_last.h (what is known afterwards), cycle_snapshot.h (marking in a copy); dirty.h
  * (which pages were written), mark.h, roots.h, threads.h, core/marks.h and core/sweep.h. LOCK_GC is the
- * running thread's for the whole cycle, and is never waited for here.
+ * running thread's for the whole cycle, and is waited for in
+ * cycle_expect_protection() only.
  *
  *     phase        the running thread                      the program's threads
  *     CYCLE_OFF    nothing; or 1, 2, 3                     run. Blocks are born white, from 2 on black
@@ -59,6 +60,7 @@
 #include "core/lock.h"
 #include "core/marks.h"
 #include "core/os.h"
+#include "core/sigmask.h"
 #include "core/sweep.h"
 #include "scan/cycle_snapshot.h"
 #include "scan/cycle_stop.h"
@@ -398,6 +400,23 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks)
 	cycle_publish(&cycle.now);
 	lock_drop(&cycle.lock);
 	return !why;
+}
+
+void cycle_expect_protection(void)
+{
+	while (!mark_expects_protection()) {
+		struct sigmask saved;
+
+		/* A handler that asks for a cycle would wait for us. */
+		sigmask_block(&saved);
+		if (lock_try(&cycle.lock)) {
+			mark_expect_protection();
+			lock_drop(&cycle.lock);
+		}
+		sigmask_restore(&saved);
+		if (!mark_expects_protection())
+			os_nap_ns(NAP_NS);
+	}
 }
 
 bool cycle_can_be_minor(void)

@@ -22,6 +22,10 @@ bool cycle_run(enum cycle_kind kind, bool keeps_marks);
 /* ctx: who runs cycles */
 bool cycle_can_be_minor(void);
 
+/* The program is about to protect memory of the heap against reading: waits, the first time, for the end
+ * of a cycle that may be about to read there. ctx: any, no lock held */
+void cycle_expect_protection(void);
+
 /* The child has one thread, and no cycle. ctx: fork child */
 void cycle_fork_child(void);
 

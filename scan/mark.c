@@ -37,6 +37,7 @@ static _Atomic uint64_t *own_bits;
 static size_t own_bits_bytes;
 
 static char *copies;
+static _Atomic bool is_protected;               /* see mark_expect_protection() */
 
 void mark_set_align(unsigned nbytes)
 {
@@ -78,6 +79,23 @@ static bool map_copies(void)
 	return copies;
 }
 
+void mark_expect_protection(void)
+{
+	/* relaxed: for the next marking. */
+	atomic_store_explicit(&is_protected, true, memory_order_relaxed);
+}
+
+bool mark_expects_protection(void)
+{
+	return atomic_load_explicit(&is_protected, memory_order_relaxed);
+}
+
+/* The size of blocks that may be protected, or be work from when their pages were other blocks'. */
+static size_t protected_from(void)
+{
+	return mark_expects_protection() ? 0 : OS_PAGE_BYTES;
+}
+
 static void note_end(void)
 {
 	/* acquire: pairs with the release in heap.c: the tables cover it. relaxed: see
@@ -114,7 +132,8 @@ static bool start(bool is_collection)
 	note_end();
 	most = work_most();
 	/* relaxed: no worker but this one. */
-	atomic_store_explicit(&marker.is_copied, is_collection, memory_order_relaxed);
+	atomic_store_explicit(&marker.copied_bytes, is_collection ? protected_from() : SIZE_MAX,
+	                      memory_order_relaxed);
 	if ((is_collection && !map_copies()) || !work_start(&marker.pool, most < work_bytes ? most : work_bytes)
 	    || !work_join(&marker.worker[0].work, &marker.pool))
 		return false;
@@ -191,7 +210,8 @@ void mark_stopped(void)
 void marker_know_mappings(void)
 {
 	if (marker.is_stopped)
-		atomic_store_explicit(&marker.is_copied, roots_heap_is_protected() && map_copies(),
+		atomic_store_explicit(&marker.copied_bytes,
+		                      roots_heap_is_protected() && map_copies() ? protected_from() : SIZE_MAX,
 		                      memory_order_relaxed);
 }
 

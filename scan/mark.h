@@ -30,6 +30,12 @@ bool mark_start(void);
 bool mark_start_full(void);
 bool mark_start_sticky(void);
 
+/* The program protects memory of the heap against reading: from the next marking on everything is read
+ * as copies, also what seems to be small blocks, while the program runs. For good. ctx: any, no marking
+ * is under way */
+void mark_expect_protection(void);
+bool mark_expects_protection(void);
+
 /* The heap has grown: it ends where it does now. ctx: any */
 void mark_extend(void);
 

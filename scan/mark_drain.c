@@ -18,7 +18,9 @@
  *
  * While the program runs a block of an os page or more may be protected, or its pages be given
  * back and protected, at any time: it is read as a copy (peek_bare()), as it is in a stop if the
- * list of mappings shows such pages. Smaller ones share their pages with others.
+ * list of mappings shows such pages. Smaller ones share their pages with others, and are read in
+ * place; but one that was freed after it became work may have pages by now that the program protects:
+ * from the first time on that it does so everything is copied (mark_expect_protection()).
  *
  * Invariants:
  *   M1  a marked block was read or is in work, `next` or, if there was no memory for it, found again
@@ -159,14 +161,15 @@ static SLOW void read_copy(struct worker *w, uintptr_t from, uintptr_t to)
 
 HOT void read_block(struct worker *w, uintptr_t from, uintptr_t to, size_t block_bytes)
 {
-	if (likely(to - from <= CHUNK_WORDS * WORD && block_bytes < OS_PAGE_BYTES && marker.align == WORD)) {
+	/* relaxed: copies are never wrong. */
+	bool is_copied = block_bytes >= atomic_load_explicit(&marker.copied_bytes, memory_order_relaxed);
+
+	if (likely(to - from <= CHUNK_WORDS * WORD && !is_copied && marker.align == WORD)) {
 		w->counts.nbytes += to - from;
 		see_words(w, from, (unsigned)((to - from) / WORD), marker.base, marker_nbytes());
 		return;
 	}
-	/* relaxed: copies are never wrong. */
-	if (unlikely(block_bytes >= OS_PAGE_BYTES)
-	    && atomic_load_explicit(&marker.is_copied, memory_order_relaxed))
+	if (unlikely(is_copied))
 		read_copy(w, from, to);
 	else
 		read_range(w, from, to);

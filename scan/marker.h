@@ -51,7 +51,7 @@ extern struct marker {
 	/* The first worker, any reads. */
 	_Alignas(CACHE_LINE) _Atomic size_t nbytes;     /* of the heap */
 	_Atomic bool is_open;                   /* to assists */
-	_Atomic bool is_copied;                 /* what may be protected: os pages and more */
+	_Atomic size_t copied_bytes;            /* blocks from here on may be protected: read as copies */
 
 	_Alignas(CACHE_LINE) _Atomic uint32_t assists;  /* a bit for each that is under way */
 	struct work_pool pool;
