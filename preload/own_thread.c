@@ -14,6 +14,8 @@
  */
 #include "preload/own_thread.h"
 
+#include "scan/threads.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -59,12 +61,25 @@ static void *begin(void *awaited)
 	return run(NULL);
 }
 
-static bool create_and_wait(pthread_t *thread, void *(*run)(void *))
+/* The thread may be stopped on its way, by a stop that waits for its creator, too. No other signal: a
+ * handler could leave by longjmp(). */
+static void open_stop_signal(const sigset_t *callers)
+{
+	sigset_t stop;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, scan_threads_signal());
+	if (scan_threads_is_on() && !sigismember(callers, scan_threads_signal()))
+		pthread_sigmask(SIG_UNBLOCK, &stop, NULL);
+}
+
+static bool create_and_wait(pthread_t *thread, void *(*run)(void *), const sigset_t *callers)
 {
 	struct awaited a = { .run = run };
 
 	if (pthread_create(thread, NULL, begin, &a))
 		return false;
+	open_stop_signal(callers);
 	/* acquire: pairs with the release in own_thread_wake(). */
 	while (!atomic_load_explicit(&a.has_begun, memory_order_acquire))
 		own_thread_wait(&a.has_begun, 0, LOOK_MS);
@@ -78,7 +93,8 @@ bool own_thread_create(pthread_t *thread, void *(*run)(void *), bool waits)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &saved);       /* the new thread inherits it */
-	is_created = waits ? create_and_wait(thread, run) : !pthread_create(thread, NULL, run, NULL);
+	is_created = waits ? create_and_wait(thread, run, &saved)
+	                   : !pthread_create(thread, NULL, run, NULL);
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	return is_created;
 }
