@@ -4,8 +4,7 @@
  * child. The parts are elsewhere: cycle_stop.h (stops, and arming in them), cycle_phase.h (who helps),
  * cycle_verify.h, cycle_last.h (what is known afterwards), cycle_snapshot.h (marking in a copy); dirty.h
  * (which pages were written), mark.h, roots.h, threads.h, core/marks.h and core/sweep.h. LOCK_GC is the
- * running thread's for the whole cycle, and is waited for in
- * cycle_expect_protection() only.
+ * running thread's for the whole cycle, and is waited for in cycle_expect_protection() only.
  *
  *     phase        the running thread                      the program's threads
  *     CYCLE_OFF    nothing; or 1, 2, 3                     run. Blocks are born white, from 2 on black
