@@ -13,8 +13,8 @@
  * nobody gets here. A call goes through libc's function, so that it stays a place where a thread can
  * be cancelled.
  *
- * Not reached: calls inside libc (a resolver's poll(), stdio on a socket with a timeout), by syscall(),
- * or by an address from dlsym().
+ * Not reached: calls inside libc (a resolver's poll(), stdio on a socket with a timeout), or by an
+ * address from dlsym(). Those by syscall() are rawcalls.c's.
  */
 #include "preload/eintr.h"
 #include "preload/imports.h"
