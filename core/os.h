@@ -1,7 +1,7 @@
 /* os.h: what the library asks of the kernel, and nothing else.
  *
- * One implementation is linked: os_linux.c. It is the only file that includes <sys/mman.h>, and
- * no other file tests __linux__. Every range is a whole number of os pages. Functions return 0 or
+ * One implementation is linked: os_linux.c. It is the only file that calls what <sys/mman.h> declares
+ * (preload/protects.c stands in for two of its functions), and no other file tests __linux__. Every range is a whole number of os pages. Functions return 0 or
  * an errno value; they keep errno, print nothing and never abort: the caller knows whether
  * failure is fatal.
  */
