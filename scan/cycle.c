@@ -13,10 +13,12 @@
  *                                                          marking that they finish
  *     CYCLE_SWEEP  7                                       run, help to sweep. Blocks are born black
  *
- *     1  Pages are armed: from here on written ones are dirty. Then marks are cleared. In this order:
- *        a thread may make a block black with what it read of marks.is_black a cycle ago. Before the
- *        clearing that is undone; after it the block's contents are written to armed pages.
- *     2  marks.is_black: blocks are born black, their contents are on dirty pages.
+ *     1  Pages are armed: from here on written ones are dirty.
+ *     2  marks.is_black: blocks are born black, their contents are on dirty pages. Then marks are
+ *        cleared, in a minor cycle those where no block is. In this order: a thread may set marks with
+ *        what it read of marks.is_black a cycle ago, also of slots that it gives back. Before the
+ *        clearing that is undone; after it a block's contents are written to armed pages, and no block
+ *        is born white around such a mark, which would hide it from addresses inside it.
  *     3  The first stop: what threads' registers and stacks lead to is work. It is a barrier, too: a
  *        block born white is within the heap's end as read here (mark_extend()), since who read
  *        is_black before 2 had its slot before.
@@ -288,11 +290,10 @@ static const char *collect_tracked(const struct dirty *d, enum cycle_kind kind, 
 		cycle.now.dirty = "stw";
 		return collect_stopped();
 	}
+	set_black(true);
 	why = start_marking(kind, WORKERS_BESIDE);
-	if (!why) {
-		set_black(true);
+	if (!why)
 		why = stop_first(d) ? NULL : "threads can't be stopped";
-	}
 	if (!why) {
 		mark_beside(d);
 		why = stop_finally(d, rearm);

@@ -30,7 +30,7 @@ bool guard_close_more(uintptr_t to, void (*spare)(void));
 /* [from, to) as before is closed again, with what the heap has got up to `to`. ctx: stw */
 bool guard_close_again(uintptr_t to, void (*spare)(void));
 
-/* Is there anything closed, or about to be opened? ctx: any, signal */
+/* Is there anything closed? ctx: any, signal */
 bool guard_is_closed(void);
 
 /* Is the granule of `p` closed? ctx: any, signal */
