@@ -23,7 +23,7 @@ struct import {
 
 /* A table of them, of which there are at most IMPORTS_TABLES: fills `real` of all; what the program,
  * or another library, defines itself is not to be ours. ctx: constructor */
-#define IMPORTS_TABLES 8
+#define IMPORTS_TABLES 10
 void imports_add(struct import *table, size_t n);
 
 /* All tables take effect, also where modules were loaded since the last time. ctx: any, no lock held,
