@@ -9,8 +9,8 @@
  *                                                              of leaks is made before
  * All others pass by a jump, with the registers and the stack as they were: most callers give fewer than
  * the seven arguments, and where the last one would stand is a variable of theirs, which another thread may
- * be writing. In modes that stop threads syscall() leads here through imports.h. Not reached: instructions of the program's own, calls on sockets
- * with timeouts.
+ * be writing. The jump is written for x86-64. In modes that stop threads syscall() leads here through
+ * imports.h. Not reached: instructions of the program's own, calls on sockets with timeouts.
  */
 #include "preload/eintr.h"
 #include "preload/imports.h"
