@@ -318,10 +318,14 @@ static char *resize_elsewhere(char *p, size_t nbytes)
 }
 
 /* A block of 1 MiB whose first 264 KiB were moved: its first quarter lies on one mapping, what
- * follows on two, and a part of that is copied. */
+ * follows on two, and a part of that is copied. It is written to before it moves: a mapping that
+ * never had a page becomes one with its new neighbours. */
 static char *of_two_mappings(void)
 {
-	return resize_elsewhere(large_alloc(KIB(264), 1), MIB(1));
+	char *p = large_alloc(KIB(264), 1);
+
+	*p = 1;
+	return resize_elsewhere(p, MIB(1));
 }
 
 Test(large, where_a_part_was_copied_is_not, .init = core_start)
