@@ -288,15 +288,16 @@ void cache_free_slow(struct magazines *m, class_idx c, void *p, const void *call
 }
 
 /* cache_free() where the hot path is off. False: there is more to it. */
-static bool free_slot(void *p)
+HOT bool free_slot(void *p, bool has_marks)
 {
-	uintptr_t at = (uintptr_t)p;
+	uintptr_t offset = (uintptr_t)p - heap.base;
 
-	if (!heap_contains(at) || (at - heap.base) << (64 - heap.granule_shift))
+	if (!heap_contains((uintptr_t)p) || offset << (64 - heap.granule_shift))
 		return false;
 
+	_Atomic uint8_t *granule = heap_granule((uintptr_t)p);
 	/* relaxed: see cache_find(). */
-	class_idx c = atomic_load_explicit(heap_granule(at), memory_order_relaxed);
+	class_idx c = atomic_load_explicit(granule, memory_order_relaxed);
 
 	if (c >= SIZECLASS_LARGE || c == SIZECLASS_NONE)
 		return false;
@@ -308,7 +309,7 @@ static bool free_slot(void *p)
 	void **top = m->top[c] + 1;
 	bool has_room = (uintptr_t)top & (MAGAZINE_BYTES - 1);
 
-	if (likely(has_room) && likely(has_room = cache_bury(p, c))) {
+	if (likely(has_room) && likely(has_room = cache_bury_at(granule, p, c, has_marks))) {
 		*top = p;
 		atomic_signal_fence(memory_order_release);      /* as in cache_free() */
 		m->top[c] = top;
@@ -335,13 +336,19 @@ void cache_free_as(void *p, const char *call, const void *caller)
 	}
 }
 
-void cache_free_odd(void *p, const void *caller)
+/* Mode gc's part has a function of its own: in one function each of them saves registers that it
+ * does not need (leaks: 34.6 ns a pair instead of 36.8). */
+static SLOW void free_odder(void *p, const void *caller)
 {
-	bool is_plain = !heap_has_hot_path() && !heap.ignores_free && !heap.clears_free;
-
-	if (!p || (is_plain && free_slot(p)))
+	if (heap.frees_marked ? free_slot(p, true) : !p)
 		return;
 	cache_free_as(p, "free", caller);
+}
+
+PLACED void cache_free_odd(void *p, const void *caller)
+{
+	if (unlikely(!heap.frees_plainly) || !free_slot(p, false))
+		free_odder(p, caller);
 }
 
 struct spanset *cache_lock_spans(void)

@@ -239,17 +239,23 @@ HOT bool cache_bury_once(void *p, class_idx c)
 	return true;
 }
 
-/* The same for who is alone with the block, but for a sweep. */
-HOT bool cache_bury(void *p, class_idx c)
+/* The same for who is alone with the block, but for a sweep, and knows its granule and whether there
+ * are marks. */
+HOT bool cache_bury_at(_Atomic uint8_t *granule, void *p, class_idx c, bool has_marks)
 {
 	/* relaxed: who reads it late was stopped with the address in hand: the block is marked. */
-	if (unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
+	if (has_marks && unlikely(atomic_load_explicit(&marks.is_black, memory_order_relaxed)))
 		return cache_bury_once(p, c);
 	/* relaxed: see cache_find(). */
-	atomic_store_explicit(heap_granule((uintptr_t)p), SIZECLASS_NONE, memory_order_relaxed);
-	if (marks_are_on())
+	atomic_store_explicit(granule, SIZECLASS_NONE, memory_order_relaxed);
+	if (has_marks)
 		marks_died(p);
 	return true;
+}
+
+HOT bool cache_bury(void *p, class_idx c)
+{
+	return cache_bury_at(heap_granule((uintptr_t)p), p, c, marks_are_on());
 }
 
 /* cache_bury() that waits until the sweep has looked. False: there is no such block. ctx: alloc */

@@ -161,6 +161,8 @@ bool heap_init(void)
 	heap.tail_bytes = has_records ? RECORD_BYTES : is_gc;
 	heap.clears_free = is_gc && knobs.verify;
 	heap.ignores_free = is_gc && knobs.gc_free == KNOB_GC_FREE_IGNORE;
+	heap.frees_plainly = !heap_has_hot_path() && !is_gc;
+	heap.frees_marked = is_gc && !heap.ignores_free && !heap.clears_free;
 	/* The records first: close to the libraries, they share pages of the kernel's page tables. */
 	/* relaxed: there is one thread. */
 	if (!atomic_load_explicit(&heap.page_class, memory_order_relaxed) && !make_first_tables())

@@ -47,6 +47,9 @@ struct heap {
 	 * block that is born marked is read only where it is written to, and a second marking, which
 	 * reads all of it, would find what leftovers lead to. */
 	bool ignores_free, clears_free;
+	/* Where the hot path is off: free() has nothing to do but what cache_free() does; or that and
+	 * marks. */
+	bool frees_plainly, frees_marked;
 
 	/* LOCK_PAGES. */
 	_Alignas(CACHE_LINE) struct lock lock;

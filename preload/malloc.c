@@ -59,16 +59,16 @@ static COLD void *malloc_elsewhere(size_t nbytes, const void *caller)
 
 static SLOW void *malloc_slower(struct magazines *m, size_t nbytes, const void *caller)
 {
-	if (unlikely(leaks_are_on()))
-		return leaks_malloc(nbytes, own_malloc, caller);
-
 	void *p = cache_alloc_slow(m, nbytes, caller);
 
 	return likely(p != NULL) ? p : malloc_elsewhere(nbytes, caller);
 }
 
-static SLOW void *malloc_slow(struct magazines *m, size_t nbytes, const void *caller)
+static SLOW PLACED void *malloc_slow(struct magazines *m, size_t nbytes, const void *caller)
 {
+	if (leaks_are_on())
+		return leaks_malloc(nbytes, own_malloc, caller);
+
 	void *p = cache_alloc_marked(nbytes);
 
 	return likely(p != NULL) ? p : malloc_slower(m, nbytes, caller);
