@@ -1,5 +1,5 @@
-/* rawcalls.c: what eintr.c and execs.c do for libc's functions, for programs that make these calls by
- * syscall(2) of libc's.
+/* rawcalls.c: what eintr.c, execs.c and protects.c do for libc's functions, for programs that make these calls
+ * by syscall(2) of libc's.
  *
  *     poll, select, epoll_wait and their kin, nanosleep,       a call that a stop cut short goes on,
  *     clock_nanosleep, futex, rt_sigtimedwait, semtimedop      with what is left of the time; and the stop
@@ -7,6 +7,7 @@
  *                                                              with
  *     execve, execveat                                         no thread is stopped meanwhile. No report
  *                                                              of leaks is made before
+ *     mprotect, pkey_mprotect, prctl, seccomp                  protects.c is told before
  * All others pass, as scan/regs.h says. In modes that stop threads syscall() leads here through imports.h.
  * Not reached: instructions of the program's own, calls on sockets with timeouts.
  */
@@ -120,7 +121,8 @@ static const bool is_ours[NNUMBERS] = {
 	[SYS_rt_sigtimedwait] = true, [SYS_rt_sigsuspend] = true, [SYS_futex] = true,
 	[SYS_semtimedop] = true, [SYS_clock_nanosleep] = true, [SYS_epoll_wait] = true,
 	[SYS_pselect6] = true, [SYS_ppoll] = true, [SYS_epoll_pwait] = true, [SYS_execveat] = true,
-	[SYS_epoll_pwait2] = true,
+	[SYS_epoll_pwait2] = true, [SYS_mprotect] = true, [SYS_pkey_mprotect] = true, [SYS_prctl] = true,
+	[SYS_seccomp] = true,
 };
 
 /* The kernel itself counts down what select, pselect6 and ppoll are given. */
@@ -157,6 +159,8 @@ static long own_syscall(long number, long a, long b, long c, long d, long e, lon
 		break;
 	case SYS_execve: case SYS_execveat:
 		return becoming(number, (long[]){ a, b, c, d, e, f });
+	case SYS_mprotect: case SYS_pkey_mprotect: case SYS_prctl: case SYS_seccomp:
+		protects_expect_call(number, a, b, c);
 	}
 	return real_call(number, (long[]){ a, b, c, d, e, f });
 }
