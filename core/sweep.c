@@ -321,15 +321,20 @@ bool sweep_is_reclaimed(uintptr_t p)
 {
 	uint64_t start_ms = os_now_ms();
 
-	/* Only who sweeps puts back. After a fork in the midst of it nobody does. */
-	while (marks_is_set(p) && !sweep_is_done() && os_now_ms() - start_ms < WAIT_MS) {
-		/* acquire: pairs with the release in reclaim(). */
+	for (;;) {
+		/* Only who sweeps puts back. After a fork in the midst of it nobody does. */
+		bool is_settled = !marks_is_set(p) || sweep_is_done()
+		                  || os_now_ms() - start_ms >= WAIT_MS;
+
+		/* acquire: pairs with the release in put_back(). After the looks above: it may have been
+		 * put back just before the sweep was done. */
 		if (atomic_load_explicit(heap_granule(p), memory_order_acquire)
 		    != SIZECLASS_RECLAIMED)
 			return false;
+		if (is_settled)
+			return true;
 		sched_yield();
 	}
-	return true;
 }
 
 void sweep_fork_child(void)

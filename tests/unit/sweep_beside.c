@@ -127,6 +127,18 @@ Test(sweep_beside, a_block_that_is_put_back_was_always_there, .init = start)
 	pthread_join(thread, NULL);
 }
 
+/* Who saw RECLAIMED and asks when all of it is over. */
+Test(sweep_beside, a_block_that_was_put_back_at_the_last_moment_is_one, .init = start)
+{
+	char *p = core_malloc(100);
+
+	marks_set((uintptr_t)p);
+	cr_assert(sweep_is_done());
+	cr_assert_not(sweep_is_reclaimed((uintptr_t)p));
+	atomic_store_explicit(heap_granule((uintptr_t)p), SIZECLASS_RECLAIMED, memory_order_relaxed);
+	cr_assert(sweep_is_reclaimed((uintptr_t)p));
+}
+
 /* --- between the look at a block's granule and mark, and the claim --- */
 
 /* Where granules can't be written to, the sweep reads that a block is dead, and its claim is a fault:
