@@ -322,14 +322,15 @@ bool sweep_is_reclaimed(uintptr_t p)
 	uint64_t start_ms = os_now_ms();
 
 	/* Only who sweeps puts back. After a fork in the midst of it nobody does. */
-	while (marks_is_set(p) && !sweep_is_done() && os_now_ms() - start_ms < WAIT_MS) {
-		/* acquire: pairs with the release in reclaim(). */
+	while (!sweep_is_done() && marks_is_set(p) && os_now_ms() - start_ms < WAIT_MS) {
+		/* acquire: pairs with the release in put_back(). */
 		if (atomic_load_explicit(heap_granule(p), memory_order_acquire)
 		    != SIZECLASS_RECLAIMED)
 			return false;
 		sched_yield();
 	}
-	return true;
+	/* acquire: as above. It may have been put back, and the sweep be over, since the last look. */
+	return atomic_load_explicit(heap_granule(p), memory_order_acquire) == SIZECLASS_RECLAIMED;
 }
 
 void sweep_fork_child(void)

@@ -127,6 +127,20 @@ Test(sweep_beside, a_block_that_is_put_back_was_always_there, .init = start)
 	pthread_join(thread, NULL);
 }
 
+/* Who waits may get the processor again only when it was put back and the sweep is over. */
+Test(sweep_beside, a_block_that_was_put_back_is_none_that_was_reclaimed, .init = start)
+{
+	char *p = core_malloc(100);
+
+	sweep_begin(heap_bytes());
+	marks_set((uintptr_t)p);
+	cr_assert_not(sweep_is_reclaimed((uintptr_t)p));
+	sweep_all();
+	sweep_finish();
+	cr_assert(is_block(p));
+	cr_assert_not(sweep_is_reclaimed((uintptr_t)p));
+}
+
 /* --- between the look at a block's granule and mark, and the claim --- */
 
 /* Where granules can't be written to, the sweep reads that a block is dead, and its claim is a fault:
