@@ -105,12 +105,11 @@ uint64_t eintr_ns(const struct timespec *t)
 	return ns;
 }
 
-/* When a wait of `ns` from here ends. */
-static uint64_t end_after(uint64_t ns)
+static uint64_t end_after(uint64_t began_ns, uint64_t ns)
 {
 	uint64_t end;
 
-	return __builtin_add_overflow(os_now_ns(), ns, &end) ? EINTR_NEVER : end;
+	return __builtin_add_overflow(began_ns, ns, &end) ? EINTR_NEVER : end;
 }
 
 uint64_t eintr_left_ns(uint64_t end)
@@ -125,9 +124,9 @@ static struct timespec time_of(uint64_t ns)
 	return (struct timespec){ .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
 }
 
-uint64_t eintr_end(const struct timespec *longest)
+uint64_t eintr_end(uint64_t began_ns, const struct timespec *longest)
 {
-	return longest ? end_after(eintr_ns(longest)) : EINTR_NEVER;
+	return longest ? end_after(began_ns, eintr_ns(longest)) : EINTR_NEVER;
 }
 
 const struct timespec *eintr_left(uint64_t end_ns, struct timespec *left)
@@ -148,7 +147,7 @@ int eintr_left_ms(uint64_t end)
 /* `call` with `ms`, which is counted down. */
 #define REPEATED_MS(ms, call) \
 	({ \
-		uint64_t end_ = ms > 0 ? end_after((uint64_t)ms * EINTR_NS_PER_MS) : 0; \
+		uint64_t end_ = ms > 0 ? end_after(os_now_ns(), (uint64_t)ms * EINTR_NS_PER_MS) : 0; \
 		uint32_t before_ = eintr_count(); \
 		__typeof__(call) result_; \
 		while ((result_ = (call)) == -1 && eintr_goes_on(before_)) { \
@@ -161,13 +160,14 @@ int eintr_left_ms(uint64_t end)
 /* The same with the time `t`, which is NULL or not changed itself. */
 #define REPEATED_TIME(t, call) \
 	({ \
+		const struct timespec *longest_ = t; \
 		struct timespec left_; \
-		uint64_t end_ = eintr_end(t); \
+		uint64_t began_ns_ = os_now_ns(); \
 		uint32_t before_ = eintr_count(); \
 		__typeof__(call) result_; \
 		while ((result_ = (call)) == -1 && eintr_goes_on(before_)) { \
-			if (t) \
-				t = eintr_left(end_, &left_); \
+			if (longest_) \
+				t = eintr_left(eintr_end(began_ns_, longest_), &left_); \
 		} \
 		result_; \
 	})
@@ -207,7 +207,8 @@ static int our___ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *
 /* Linux leaves in `t` what was left. */
 static int our_select(int n, fd_set *in, fd_set *out, fd_set *special, struct timeval *t)
 {
-	uint64_t end = t ? end_after(eintr_ns(&(struct timespec){ t->tv_sec, t->tv_usec * 1000 })) : 0;
+	uint64_t ns = t ? eintr_ns(&(struct timespec){ t->tv_sec, t->tv_usec * 1000 }) : 0;
+	uint64_t end = end_after(os_now_ns(), ns);
 	uint32_t before = eintr_count();
 	int result;
 

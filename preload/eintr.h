@@ -27,9 +27,10 @@ bool eintr_goes_on(uint32_t before);
 /* Of a time; EINTR_NEVER where it is too long. ctx: any, signal */
 uint64_t eintr_ns(const struct timespec *t);
 
-/* When a wait for `longest` (NULL: for ever) ends that begins here; what is left of it, milliseconds
- * rounded up. ctx: any, signal */
-uint64_t eintr_end(const struct timespec *longest);
+/* When a wait for `longest` (NULL: for ever) ends that began at `began_ns`; what is left of it, milliseconds
+ * rounded up. A time of the program's is read when the call was cut short: the kernel has read it by then,
+ * and refuses an address that is none. ctx: any, signal */
+uint64_t eintr_end(uint64_t began_ns, const struct timespec *longest);
 const struct timespec *eintr_left(uint64_t end_ns, struct timespec *left);
 uint64_t eintr_left_ns(uint64_t end_ns);
 int eintr_left_ms(uint64_t end_ns);

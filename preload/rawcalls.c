@@ -15,6 +15,7 @@
 #include "preload/imports.h"
 #include "preload/preload.h"
 
+#include "core/os.h"
 #include "scan/regs.h"
 #include "scan/threads.h"
 
@@ -34,47 +35,53 @@ enum time_kind { TIME_NONE, TIME_MS, TIME_SPEC };
 struct wait {
 	enum time_kind kind;                    /* the kernel counts down none of these */
 	int time;                               /* which argument it is */
+	int rest;                               /* where the kernel writes what was left of it; -1: nowhere */
 	int mask;                               /* which argument; -1: none */
 	bool is_packed;                         /* that is the address of one, and of its size */
 };
 
-#define UNTIL_DONE { TIME_NONE, 0, -1, false }
+#define UNTIL_DONE { TIME_NONE, 0, -1, -1, false }
 
 static long real_call(long number, const long a[NARGUMENTS])
 {
 	return regs_gate.next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-/* The program's mask without the stop signal, in `copy`. */
+/* Can the kernel read 8 bytes there? It reads them, and then finds that -1 is no way to change a mask. */
+static bool is_readable(long at)
+{
+	return at && regs_syscall(SYS_rt_sigprocmask, -1, at, 0, sizeof(uint64_t)) != -EFAULT;
+}
+
+/* The program's mask without the stop signal, in `copy`. One that can't be read is the kernel's to refuse. */
 static long without(long mask, sigset_t *copy)
 {
 	sigset_t set = { 0 };
 	const sigset_t *result;
 
-	if (!mask)
+	if (!is_readable(mask))
 		return mask;
 	memcpy(&set, (const void *)mask, sizeof(uint64_t));
 	result = signals_without(&set, copy);
 	return result == &set ? mask : (long)result;
 }
 
-/* When the wait ends. */
-static uint64_t end_of(const struct wait *w, long time)
+/* The time that is given next; `first` was, when the wait began. Where the kernel writes over that what is
+ * left, it stays. */
+static long time_left(const struct wait *w, const long a[NARGUMENTS], uint64_t began_ns, long first,
+                      struct timespec *left)
 {
-	int ms = (int)time;
+	int ms = (int)first;
 
+	if (w->rest >= 0 && a[w->rest] == first)
+		return first;
 	if (w->kind == TIME_SPEC)
-		return time ? eintr_end((const struct timespec *)time) : 0;
+		return first ? (long)eintr_left(eintr_end(began_ns, (const struct timespec *)first), left)
+		             : first;
 	if (ms <= 0)
-		return 0;
-	return eintr_end(&(struct timespec){ ms / MS_PER_S, (long)(ms % MS_PER_S) * NS_PER_MS });
-}
-
-static void set_left(const struct wait *w, long *time, uint64_t end_ns, struct timespec *left)
-{
-	if (w->kind == TIME_NONE || !end_ns)
-		return;
-	*time = w->kind == TIME_MS ? eintr_left_ms(end_ns) : (long)eintr_left(end_ns, left);
+		return first;
+	*left = (struct timespec){ ms / MS_PER_S, (long)(ms % MS_PER_S) * NS_PER_MS };
+	return eintr_left_ms(eintr_end(began_ns, left));
 }
 
 static __attribute__((noinline)) long waiting(long number, struct wait w, long a[NARGUMENTS])
@@ -82,19 +89,21 @@ static __attribute__((noinline)) long waiting(long number, struct wait w, long a
 	struct { long set; size_t nbytes; } packed;
 	struct timespec left;
 	sigset_t copy;
-	uint64_t end_ns = end_of(&w, w.kind == TIME_NONE ? 0 : a[w.time]);
+	uint64_t began_ns = w.kind == TIME_NONE ? 0 : os_now_ns();
 	uint32_t before = eintr_count();
-	long result;
+	long first = a[w.time], result;
 
-	if (w.is_packed && a[w.mask]) {
+	if (w.is_packed && is_readable(a[w.mask]) && is_readable(a[w.mask] + (long)sizeof packed.set)) {
 		memcpy(&packed, (const void *)a[w.mask], sizeof packed);
 		packed.set = without(packed.set, &copy);
 		a[w.mask] = (long)&packed;
-	} else if (w.mask >= 0) {
+	} else if (w.mask >= 0 && !w.is_packed) {
 		a[w.mask] = without(a[w.mask], &copy);
 	}
-	while ((result = real_call(number, a)) == -1 && eintr_goes_on(before))
-		set_left(&w, &a[w.time], end_ns, &left);
+	while ((result = real_call(number, a)) == -1 && eintr_goes_on(before)) {
+		if (w.kind != TIME_NONE)
+			a[w.time] = time_left(&w, a, began_ns, first, &left);
+	}
 	return result;
 }
 
@@ -130,30 +139,30 @@ static long own_syscall(long number, long a, long b, long c, long d, long e, lon
 {
 	switch (number) {
 	case SYS_poll: case SYS_epoll_wait:
-		return WAITING({ TIME_MS, number == SYS_poll ? 2 : 3, -1, false });
+		return WAITING({ TIME_MS, number == SYS_poll ? 2 : 3, -1, -1, false });
 	case SYS_epoll_pwait:
-		return WAITING({ TIME_MS, 3, 4, false });
+		return WAITING({ TIME_MS, 3, -1, 4, false });
 	case SYS_epoll_pwait2:
-		return WAITING({ TIME_SPEC, 3, 4, false });
+		return WAITING({ TIME_SPEC, 3, -1, 4, false });
 	case SYS_ppoll:
-		return WAITING({ TIME_NONE, 0, 3, false });
+		return WAITING({ TIME_NONE, 0, -1, 3, false });
 	case SYS_pselect6:
-		return WAITING({ TIME_NONE, 0, 5, true });
+		return WAITING({ TIME_NONE, 0, -1, 5, true });
 	case SYS_nanosleep:
-		return WAITING({ TIME_SPEC, 0, -1, false });
+		return WAITING({ TIME_SPEC, 0, 1, -1, false });
 	case SYS_clock_nanosleep:
-		return WAITING({ b & TIMER_ABSTIME ? TIME_NONE : TIME_SPEC, 2, -1, false });
+		return WAITING({ b & TIMER_ABSTIME ? TIME_NONE : TIME_SPEC, 2, 3, -1, false });
 	case SYS_rt_sigtimedwait:
-		return WAITING({ TIME_SPEC, 2, 0, false });
+		return WAITING({ TIME_SPEC, 2, -1, 0, false });
 	case SYS_semtimedop:
-		return WAITING({ TIME_SPEC, 3, -1, false });
+		return WAITING({ TIME_SPEC, 3, -1, -1, false });
 	case SYS_rt_sigsuspend:
-		return WAITING({ TIME_NONE, 0, 0, false });
+		return WAITING({ TIME_NONE, 0, -1, 0, false });
 	case SYS_select: case SYS_pause: case SYS_semop: case SYS_msgsnd: case SYS_msgrcv:
 		return WAITING(UNTIL_DONE);
 	case SYS_futex:
 		if ((b & FUTEX_CMD_MASK) == FUTEX_WAIT)
-			return WAITING({ TIME_SPEC, 3, -1, false });
+			return WAITING({ TIME_SPEC, 3, -1, -1, false });
 		if ((b & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
 			return WAITING(UNTIL_DONE);
 		break;

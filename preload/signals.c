@@ -19,6 +19,7 @@
 #include "preload/preload.h"
 #include "preload/reporter.h"
 
+#include "core/os.h"
 #include "scan/altstacks.h"
 #include "scan/faults.h"
 #include "scan/regs.h"
@@ -198,7 +199,8 @@ EXPORT int sigwaitinfo(const sigset_t *set, siginfo_t *info)
 
 EXPORT int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *longest)
 {
-	uint64_t end_ns = eintr_end(longest);
+	const struct timespec *first = longest;
+	uint64_t began_ns = os_now_ns();
 	uint32_t before = eintr_count();
 	struct timespec left;
 	sigset_t copy;
@@ -207,8 +209,8 @@ EXPORT int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct times
 	next_function(sigtimedwait);
 	while ((signo = f(signals_without(set, &copy), info, longest)) == -1 && errno == EINTR
 	       && eintr_was_cut(before)) {
-		if (longest)
-			longest = eintr_left(end_ns, &left);
+		if (first)
+			longest = eintr_left(eintr_end(began_ns, first), &left);
 	}
 	return signo;
 }

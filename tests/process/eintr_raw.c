@@ -92,6 +92,14 @@ static int do_nanosleep(void)
 	return error_of(syscall(SYS_nanosleep, &longest, NULL));
 }
 
+/* What is left goes where the time was. */
+static int do_nanosleep_again(void)
+{
+	struct timespec t = { .tv_nsec = MS * 1000000 };
+
+	return error_of(syscall(SYS_nanosleep, &t, &t));
+}
+
 static int do_clock_nanosleep(void)
 {
 	static const struct timespec longest = { .tv_nsec = MS * 1000000 };
@@ -178,6 +186,7 @@ static const struct row rows[] = {
 	{ "epoll_pwait", do_epoll_pwait, TIMED, 0 },
 	{ "epoll_pwait2", do_epoll_pwait2, TIMED, 0 },
 	{ "nanosleep", do_nanosleep, TIMED, 0 },
+	{ "nanosleep, again", do_nanosleep_again, TIMED, 0 },
 	{ "clock_nanosleep", do_clock_nanosleep, TIMED, 0 },
 	{ "clock_nanosleep, until", do_clock_nanosleep_until, TIMED, 0 },
 	{ "futex", do_futex, TIMED, ETIMEDOUT },
