@@ -47,10 +47,10 @@ programs = $(patsubst %.c,$(B)/%,$(foreach f,$(c_files),$(if $(filter lib%,$(not
 GROUPS_asan := unit prop race
 GROUPS_tsan := race
 GROUPS := $(or $(GROUPS_$(VARIANT)),unit prop race symbols victims process fault torture programs rss corpus)
-BUILT  := $(filter $(if $(T),$(foreach t,$(T),$(firstword $(subst /, ,$t))),%),$(filter-out rss corpus,$(GROUPS)))
+ASKED  := $(if $(T),$(foreach t,$(T),$(firstword $(subst /, ,$t))),%)
+BUILT  := $(filter $(ASKED) $(if $(filter leaks gc,$(ASKED)),victims process),$(filter-out rss corpus,$(GROUPS)))
 PRELOADED := symbols victims process fault torture programs
 BENCHES   := bench demo rss-page gc-bench
-
 Q    := $(if $(V),,@)
 say   = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;) mkdir -p $(@D) &&
 out   = $(CC) $(1) $(CFLAGS) -MMD -MP -MT $@ -MF $@.d -o $@ $<

@@ -1,6 +1,6 @@
 /* budget.c: see budget.h.
  *
- * Reached from spanset.c and large.c, which hold locks or not; the collector sets the budget.
+ * Reached from spanset*.c and large.c, which hold locks or not; the collector sets the budget.
  *
  * Invariant: taken = granted - left, where `granted` grows by what budget_set() adds: so that a
  * refill costs one atomic addition (tests/unit/budget.c).

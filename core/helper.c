@@ -1,6 +1,6 @@
 /* helper.c: the helper thread's state, a futex, and the free memory that makes it wanted.
  *
- * Reached from scavenge.c (pages wait), spanset.c, depot.c and cache.c (free slots wait), from cold
+ * Reached from scavenge.c (pages wait), spanset*.c, depot.c and cache.c (free slots wait), from cold
  * calls (helper_start()), from preload (helper_stop(), helper_failed()) and from the helper itself.
  * Depends on knobs.h, delay.h and hooks.h; takes no lock.
  */

@@ -1,6 +1,6 @@
 /* os_linux.c: os.h for Linux.
  *
- * Reached from meta.c, heap.c, large.c and discard.c. Calls libc's thin wrappers of system calls
+ * Reached from meta.c, heap*.c, large.c and discard.c. Calls libc's thin wrappers of system calls
  * so that a test can stand between us and the kernel; keeps errno around each.
  *
  * Two ways to own a range of addresses:

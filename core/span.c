@@ -1,6 +1,6 @@
 /* span.c: allocation state of one span.
  *
- * Reached from spanset.c (owner: take, put, harvest) and from cache.c through spanset.c (other
+ * Reached from spanset*.c (owner: take, put, harvest) and from cache.c through spanset_put.c (other
  * threads: span_put_remote()). Depends on base.h, report.h and sizeclass.h only; takes no lock,
  * makes no system call. The slot states and who may touch what are in span.h.
  *
@@ -108,7 +108,7 @@ int span_put_range(struct span *s, unsigned first, unsigned n)
 uint64_t span_put_remote(struct span *s, unsigned word, uint64_t bits)
 {
 	/* seq_cst: the callers' last stores into the objects come before their reuse (pairs with
-	 * the exchange in span_harvest()); and before the look at has_news in spanset.c's
+	 * the exchange in span_harvest()); and before the look at has_news in spanset_put.c's
 	 * notify(), the other variable. */
 	uint64_t old = atomic_fetch_or_explicit(&s->freed_remote[word], bits,
 	                                        memory_order_seq_cst);
@@ -122,7 +122,7 @@ void *span_harvest(struct span *s)
 	s->word = 0;
 	for (unsigned w = 0; w < s->nwords; w++) {
 		/* A peek, because an exchange takes the line even when it is empty. seq_cst: after
-		 * has_news was cleared; see notify() in spanset.c. */
+		 * has_news was cleared; see notify() in spanset_put.c. */
 		if (!atomic_load_explicit(&s->freed_remote[w], memory_order_seq_cst))
 			continue;
 		/* acquire: pairs with the fetch_or in span_put_remote(). */
@@ -142,7 +142,7 @@ bool span_has_remote(const struct span *s)
 {
 	/* All words: the record may be turning into another span's. */
 	for (unsigned w = 0; w < SIZECLASS_MAX_WORDS; w++) {
-		/* seq_cst: after has_news was cleared; see notify() in spanset.c. */
+		/* seq_cst: after has_news was cleared; see notify() in spanset_put.c. */
 		if (atomic_load_explicit(&s->freed_remote[w], memory_order_seq_cst))
 			return true;
 	}

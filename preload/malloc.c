@@ -39,6 +39,31 @@ own(pvalloc);
 own(malloc_usable_size);
 own(spangc_malloc_noscan);
 
+/* The names as the loader resolves them: to the compiler unrelated to the functions above. */
+#define found(name) extern const char found_##name[] __asm__(#name)
+
+found(malloc);
+found(free);
+found(calloc);
+found(realloc);
+found(memalign);
+found(aligned_alloc);
+found(posix_memalign);
+found(valloc);
+found(malloc_usable_size);
+
+/* All of malloc may be somebody else's whose names come first: the program's, or an allocator's that is
+ * preloaded in front of this one. What that does not define is ours still, and is for its blocks. */
+#define is_elsewhere(name) unlikely(hidden_address(found_##name) != hidden_address((const char *)own_##name))
+#define elsewhere(name) ((__typeof__(&name))(uintptr_t)found_##name)
+
+/* The compiler would say that two names are two addresses. */
+HOT const char *hidden_address(const char *p)
+{
+	__asm__("" : "+r"(p));
+	return p;
+}
+
 #define CALLER __builtin_return_address(0)
 
 #define also(name) __attribute__((alias(#name), visibility("default"), copy(name)))
@@ -232,6 +257,8 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size)
 
 	if (__builtin_mul_overflow(n, size, &nbytes))
 		return no_memory();
+	if (is_elsewhere(realloc))
+		return elsewhere(realloc)(p, nbytes);
 	if (!p)
 		return malloc_as(nbytes, own_reallocarray, CALLER);
 	return resize(p, nbytes, own_reallocarray, "reallocarray", CALLER);
@@ -315,13 +342,18 @@ EXPORT void *pvalloc(size_t nbytes)
 {
 	if (nbytes > PTRDIFF_MAX - OS_PAGE_BYTES)
 		return no_memory();
-	return memalign_as(OS_PAGE_BYTES, nbytes ? align_up(nbytes, OS_PAGE_BYTES) : OS_PAGE_BYTES,
-	                   own_pvalloc, CALLER);
+	nbytes = nbytes ? align_up(nbytes, OS_PAGE_BYTES) : OS_PAGE_BYTES;
+	if (is_elsewhere(memalign))
+		return elsewhere(memalign)(OS_PAGE_BYTES, nbytes);
+	return memalign_as(OS_PAGE_BYTES, nbytes, own_pvalloc, CALLER);
 }
 
 EXPORT void cfree(void *p)
 {
-	cache_free_as(p, "cfree", CALLER);
+	if (is_elsewhere(free))
+		elsewhere(free)(p);
+	else
+		cache_free_as(p, "cfree", CALLER);
 }
 
 static void free_checked(void *p, size_t align, size_t nbytes, const char *call,
@@ -329,6 +361,10 @@ static void free_checked(void *p, size_t align, size_t nbytes, const char *call,
 {
 	struct block b;
 
+	if (is_elsewhere(free)) {
+		elsewhere(free)(p);
+		return;
+	}
 	if (p && block_find(p, &b) && !block_fits(&b, nbytes, align)
 	    && !leaks_asked_for(p, &b, nbytes)) {
 		struct misuse_detail d = { .block_bytes = b.usable, .given_bytes = nbytes };
@@ -407,19 +443,7 @@ also(reallocarray) void *__libc_reallocarray(void *p, size_t n, size_t size);
 also(mallopt) int __libc_mallopt(int param, int value);
 also(posix_memalign) int __posix_memalign(void **memptr, size_t align, size_t nbytes);
 
-/* The names as the loader resolves them: to the compiler unrelated to the functions above. */
 #define family(name) { (const void *)own_##name, found_##name }
-#define found(name) extern const char found_##name[] __asm__(#name)
-
-found(malloc);
-found(free);
-found(calloc);
-found(realloc);
-found(memalign);
-found(aligned_alloc);
-found(posix_memalign);
-found(valloc);
-found(malloc_usable_size);
 
 const struct own_function malloc_family[] = {
 	family(malloc),

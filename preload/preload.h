@@ -110,8 +110,13 @@ void eintr_start(void);
 void eintr_fork_child(void);
 void rawcalls_start(void);
 
-/* Marking learns of memory of the heap that the program protects; in mode gc. ctx: constructor */
+/* The collector learns of memory of the heap that the program protects, and of filters of system calls; in
+ * mode gc. ctx: constructor */
 void protects_start(void);
+
+/* The same of a system call that the program is about to make by its number. Nothing in other modes.
+ * ctx: any, no lock held */
+void protects_expect_call(long number, long a, long b, long c);
 
 /* Functions for signals that have no exported wrapper; for a program that is about to become another;
  * C11's threads. ctx: constructor */

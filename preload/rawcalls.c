@@ -1,5 +1,5 @@
-/* rawcalls.c: what eintr.c and execs.c do for libc's functions, for programs that make these calls by
- * syscall(2) of libc's.
+/* rawcalls.c: what eintr.c, execs.c and protects.c do for libc's functions, for programs that make these calls
+ * by syscall(2) of libc's.
  *
  *     poll, select, epoll_wait and their kin, nanosleep,       a call that a stop cut short goes on,
  *     clock_nanosleep, futex, rt_sigtimedwait, semtimedop      with what is left of the time; and the stop
@@ -7,20 +7,19 @@
  *                                                              with
  *     execve, execveat                                         no thread is stopped meanwhile. No report
  *                                                              of leaks is made before
- * All others pass by a jump, with the registers and the stack as they were: most callers give fewer than
- * the seven arguments, and where the last one would stand is a variable of theirs, which another thread may
- * be writing. The jump is written for x86-64. In modes that stop threads syscall() leads here through
- * imports.h. Not reached: instructions of the program's own, calls on sockets with timeouts.
+ *     mprotect, pkey_mprotect, prctl, seccomp                  protects.c is told before
+ * All others pass, as scan/regs.h says. In modes that stop threads syscall() leads here through imports.h.
+ * Not reached: instructions of the program's own, calls on sockets with timeouts.
  */
 #include "preload/eintr.h"
 #include "preload/imports.h"
 #include "preload/preload.h"
 
+#include "scan/regs.h"
 #include "scan/threads.h"
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -41,13 +40,9 @@ struct wait {
 
 #define UNTIL_DONE { TIME_NONE, 0, -1, false }
 
-__attribute__((used)) static struct import syscall_import;
-
-typedef long syscall_fn(long number, long a, long b, long c, long d, long e, long f);
-
 static long real_call(long number, const long a[NARGUMENTS])
 {
-	return ((syscall_fn *)syscall_import.real)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	return regs_gate.next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 /* The program's mask without the stop signal, in `copy`. */
@@ -119,18 +114,19 @@ static __attribute__((noinline)) long becoming(long number, const long a[NARGUME
 #define WAITING(...) waiting(number, (struct wait)__VA_ARGS__, (long[]){ a, b, c, d, e, f })
 
 /* The calls that do not pass by. */
-#define NNUMBERS 442                            /* SYS_epoll_pwait2 is the last */
-__attribute__((used)) static const bool is_ours[NNUMBERS] = {
+#define NNUMBERS (SYS_epoll_pwait2 + 1)
+static const bool is_ours[NNUMBERS] = {
 	[SYS_poll] = true, [SYS_select] = true, [SYS_semop] = true, [SYS_msgsnd] = true,
 	[SYS_msgrcv] = true, [SYS_pause] = true, [SYS_nanosleep] = true, [SYS_execve] = true,
 	[SYS_rt_sigtimedwait] = true, [SYS_rt_sigsuspend] = true, [SYS_futex] = true,
 	[SYS_semtimedop] = true, [SYS_clock_nanosleep] = true, [SYS_epoll_wait] = true,
 	[SYS_pselect6] = true, [SYS_ppoll] = true, [SYS_epoll_pwait] = true, [SYS_execveat] = true,
-	[SYS_epoll_pwait2] = true,
+	[SYS_epoll_pwait2] = true, [SYS_mprotect] = true, [SYS_pkey_mprotect] = true, [SYS_prctl] = true,
+	[SYS_seccomp] = true,
 };
 
 /* The kernel itself counts down what select, pselect6 and ppoll are given. */
-__attribute__((used)) static long own_syscall(long number, long a, long b, long c, long d, long e, long f)
+static long own_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
 	switch (number) {
 	case SYS_poll: case SYS_epoll_wait:
@@ -163,38 +159,16 @@ __attribute__((used)) static long own_syscall(long number, long a, long b, long 
 		break;
 	case SYS_execve: case SYS_execveat:
 		return becoming(number, (long[]){ a, b, c, d, e, f });
+	case SYS_mprotect: case SYS_pkey_mprotect: case SYS_prctl: case SYS_seccomp:
+		protects_expect_call(number, a, b, c);
 	}
 	return real_call(number, (long[]){ a, b, c, d, e, f });
 }
 
-/* What the program calls: the last argument is read where it is one, and never written, as a compiler may
- * that hands it on. */
-extern __attribute__((visibility("hidden"))) void our_syscall(void);
-__asm__(".pushsection .text\n"
-        ".type our_syscall, @function\n"
-        "our_syscall:\n"
-        "	.cfi_startproc\n"
-        "	cmp $442, %rdi\n"
-        "	jae 1f\n"
-        "	lea is_ours(%rip), %r11\n"
-        "	cmpb $0, (%r11,%rdi)\n"
-        "	je 1f\n"
-        "	pushq 8(%rsp)\n"
-        "	.cfi_adjust_cfa_offset 8\n"
-        "	call own_syscall\n"
-        "	add $8, %rsp\n"
-        "	.cfi_adjust_cfa_offset -8\n"
-        "	ret\n"
-        "1:	jmp *syscall_import+16(%rip)\n"
-        "	.cfi_endproc\n"
-        ".size our_syscall, . - our_syscall\n"
-        ".popsection\n");
-_Static_assert(NNUMBERS == 442 && SYS_epoll_pwait2 == NNUMBERS - 1, "as above");
-_Static_assert(offsetof(struct import, real) == 16, "as above");
-
-static struct import syscall_import = { "syscall", (void *)our_syscall, NULL };
+static struct import syscall_import = { "syscall", (void *)regs_syscall_gate, NULL };
 
 void rawcalls_start(void)
 {
 	imports_add(&syscall_import, 1);
+	regs_gate = (struct regs_gate){ is_ours, NNUMBERS, own_syscall, syscall_import.real };
 }

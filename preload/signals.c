@@ -97,6 +97,8 @@ static int change_mask(int how, const sigset_t *set, sigset_t *old)
 		error = change_hidden_mask(how, set, old);
 	else if (syscall(SYS_rt_sigprocmask, how, set, old, KERNEL_BYTES))
 		error = errno;
+	else if (set && faults_owns(SIGSEGV))   /* since the call, or after a whole window before it */
+		error = change_hidden_mask(how, set, NULL);
 	errno = kept;
 	return error;
 }

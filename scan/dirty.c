@@ -94,8 +94,19 @@ void dirty_failed(const struct dirty *d)
 		report_line(d->name, " failed; ", dirty.way->dirty->name, " instead from now on", NULL);
 }
 
+static _Atomic bool is_filtered;
+
+void dirty_expect_filter(void)
+{
+	/* relaxed: this thread sees it, and those that it starts, which get the filter. */
+	atomic_store_explicit(&is_filtered, true, memory_order_relaxed);
+}
+
 void dirty_expect(uintptr_t from, uintptr_t to)
 {
+	/* relaxed: as in dirty_expect_filter(). */
+	if (atomic_load_explicit(&is_filtered, memory_order_relaxed))
+		return;
 	for (size_t i = 0; i < NWAYS; i++) {
 		if (ways[i].dirty->expect)
 			ways[i].dirty->expect(from, to);

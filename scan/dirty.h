@@ -92,6 +92,10 @@ const struct dirty *dirty_choose(void);
 /* As expect() of the way that is used. ctx: alloc, any thread */
 void dirty_expect(uintptr_t from, uintptr_t to);
 
+/* The program is about to filter the calling thread's system calls, perhaps all threads': what is not
+ * allowed may end it. dirty_expect() makes none from now on. ctx: any */
+void dirty_expect_filter(void);
+
 /* It is not chosen again in this process. ctx: any, the world runs */
 void dirty_failed(const struct dirty *d);
 

@@ -7,8 +7,9 @@
  *
  * A thread that finds CLOSED unprotects, and then says OPEN; several may at once: a system call can't wait
  * for another thread as a store waits for a fault. No closing comes between the two: handlers, and who
- * opens in no handler, block the stop's signal, and nothing is closed while a thread has not answered (dirty_mprotect.c). If it did, the
- * granule would be called open, and not be, and stores to it would be taken for the program's own faults.
+ * opens in no handler, block the stop's signal, and nothing is closed while a thread has not answered
+ * (dirty_mprotect.c). If it did, the granule would be called open, and not be, and stores to it would be
+ * taken for the program's own faults.
  */
 #include "scan/guard.h"
 

@@ -55,6 +55,18 @@ static inline long regs_syscall(long number, long a, long b, long c, long d)
 	return regs_syscall6(number, a, b, c, d, 0, 0);
 }
 
+/* Stands in for libc's syscall(): the numbers below `nnumbers` that is_own[] has go to `own`, all others
+ * to `next`, by a jump with the registers and the stack as they were. For most callers give fewer than the
+ * seven arguments: where the last one would stand is a variable of theirs, which another thread may be
+ * writing, and which no compiler's code may write back. ctx: any */
+typedef long regs_syscall_fn(long number, long a, long b, long c, long d, long e, long f);
+void regs_syscall_gate(void);
+extern struct regs_gate {
+	const bool *is_own;
+	unsigned long nnumbers;
+	regs_syscall_fn *own, *next;
+} regs_gate;                                    /* constant from before the first call on */
+
 /* Does libc's record of a thread stand at `at`? Its first words are `word`. ctx: any */
 #define REGS_RECORD_WORDS 3
 bool regs_is_thread_record(uintptr_t at, const uintptr_t word[REGS_RECORD_WORDS]);

@@ -4,37 +4,28 @@
  *
  * Threads serve lines of a Unix socket, from a table of LIVE_MIB of strings: "set KEY" replaces a value
  * and frees the old one, "get KEY" reads it, "login NAME" makes a session, a buffer and a copy of the
- * name that point to each other and that nobody remembers. A connection is known to the kernel alone, as
- * the data of an epoll instance. A child process is the client: each hundredth of a second it sends
- * what is due, SETS sets and gets a second and the logins that lose what was asked for, and awaits the
- * answers.
+ * name that point to each other and that nobody remembers. A child process is the client: each hundredth
+ * of a second it sends what is due, SETS sets and gets a second and the logins that lose what was asked
+ * for, and awaits the answers.
  *
  * Twice a second a line: seconds, resident KiB, KiB that the program knows to be live (as asked of
  * malloc), KiB lost so far, longest answer in microseconds since the line before.
  */
 #include "tests/bench/gc_bench.h"
+#include "tests/line_server.h"
 
-#include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <errno.h>
 #include <signal.h>
 
 #define NTHREADS 4
 #define NCONNECTIONS 8
-#define LINE_BYTES 64
 #define VALUE_BYTES 200                 /* on average */
 #define SESSION_BYTES 200
 #define BUFFER_BYTES 700
 #define SETS 4000
 #define TICKS_PER_SECOND 100
-
-struct connection {
-	int fd;
-	size_t len;
-	char line[LINE_BYTES];
-};
 
 struct session {
 	struct session **back;
@@ -49,7 +40,6 @@ static struct {
 	size_t live_bytes;
 } table = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static int epoll;
 static _Atomic size_t lost_bytes;
 
 /* Between the two processes. */
@@ -95,7 +85,7 @@ static void lose_session(const char *name)
 	lost_bytes += sizeof *s + BUFFER_BYTES + strlen(name) + 1;
 }
 
-static void answer(struct connection *c, const char *line)
+static void answer(struct connection *c, char *line)
 {
 	const char *word = strchr(line, ' ');
 	size_t key = word ? strtoul(word, NULL, 10) : 0, length = 0;
@@ -110,53 +100,6 @@ static void answer(struct connection *c, const char *line)
 	snprintf(text, sizeof text, "%zu\n", length);
 	if (send(c->fd, text, strlen(text), MSG_NOSIGNAL) < 0 && errno != EPIPE)
 		fail("send");
-}
-
-/* False: it has ended. */
-static bool serve(struct connection *c)
-{
-	ssize_t n = read(c->fd, c->line + c->len, sizeof c->line - 1 - c->len);
-	char *end;
-
-	if (n <= 0)
-		return false;
-	c->len += (size_t)n;
-	c->line[c->len] = '\0';
-	while ((end = strchr(c->line, '\n'))) {
-		*end = '\0';
-		answer(c, c->line);
-		c->len -= (size_t)(end + 1 - c->line);
-		memmove(c->line, end + 1, c->len + 1);
-	}
-	return true;
-}
-
-static void *work(void *arg)
-{
-	struct epoll_event event;
-
-	while (epoll_wait(epoll, &event, 1, -1) == 1) {
-		struct connection *c = event.data.ptr;
-
-		if (!serve(c)) {
-			close(c->fd);
-			free(c);
-			continue;
-		}
-		event = (struct epoll_event){ .events = EPOLLIN | EPOLLONESHOT, .data.ptr = c };
-		epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
-	}
-	fail("epoll_wait");
-	return arg;
-}
-
-static void add_connection(int fd)
-{
-	struct connection *c = calloc(1, sizeof *c);
-	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = c };
-
-	c->fd = fd;
-	epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
 /* ---- Client */
@@ -234,7 +177,7 @@ int main(int argc, char **argv)
 		add_connection(ends[i][0]);
 	}
 	for (int i = 0; i < NTHREADS; i++) {
-		if (pthread_create(&thread, NULL, work, NULL))
+		if (pthread_create(&thread, NULL, serve_all, NULL))
 			fail("no thread");
 	}
 	seconds = strtoull(argv[3], NULL, 10);

@@ -4,22 +4,19 @@
  *   leaks: it sets the mode itself
  */
 #include "tests/process/eintr.h"
+#include "tests/process/eintr_ipc.h"
 
 #include <mqueue.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
-#include <sys/msg.h>
 #include <sys/select.h>
-#include <sys/sem.h>
 #include <threads.h>
 
 extern int __poll_chk(struct pollfd *fds, nfds_t n, int ms, size_t nbytes);
 
 static const struct timespec longest = { .tv_nsec = MS * 1000000 };
-static int silent[2];                           /* a pipe that nobody writes to */
-static int queue, semaphores;
 
 static struct timespec end_on(clockid_t clock)
 {
@@ -369,23 +366,6 @@ static const struct row rows[] = {
 	{ "system", do_system, STEADY, 0 },
 	{ "waitpid", do_waitpid, STEADY, 0 },
 };
-
-static void prepare(void)
-{
-	sigset_t set = only(SIGUSR2);
-
-	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
-	CHECK(pipe2(silent, O_CLOEXEC) == 0);
-	queue = msgget(IPC_PRIVATE, 0600);
-	semaphores = semget(IPC_PRIVATE, 1, 0600);
-	CHECK(queue >= 0 && semaphores >= 0);
-}
-
-static void tidy_up(void)
-{
-	msgctl(queue, IPC_RMID, NULL);
-	semctl(semaphores, 0, IPC_RMID);
-}
 
 int main(int argc, char **argv)
 {

@@ -3,16 +3,15 @@
  *   leaks: it sets the mode itself
  */
 #include "tests/process/eintr.h"
+#include "tests/process/eintr_ipc.h"
 
 #include <linux/futex.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/msg.h>
-#include <sys/sem.h>
 
-static int silent[2];                           /* a pipe that nobody writes to */
-static int queue, semaphores;
-static uint64_t most, only_usr2;                /* as the kernel has masks */
+
+/* As the kernel has masks. What stops threads is among most, too. */
+static const uint64_t most = ~(UINT64_C(1) << (SIGUSR1 - 1)), only_usr2 = UINT64_C(1) << (SIGUSR2 - 1);
 
 static int do_poll(void)
 {
@@ -190,27 +189,6 @@ static const struct row rows[] = {
 	{ "semtimedop", do_semtimedop, TIMED, EAGAIN },
 	{ "msgrcv", do_msgrcv, ENDLESS, 0 },
 };
-
-static void prepare(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR2);
-	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
-	only_usr2 = UINT64_C(1) << (SIGUSR2 - 1);
-	most = ~(UINT64_C(1) << (SIGUSR1 - 1));         /* what stops threads is among these, too */
-	CHECK(pipe2(silent, O_CLOEXEC) == 0);
-	queue = msgget(IPC_PRIVATE, 0600);
-	semaphores = semget(IPC_PRIVATE, 1, 0600);
-	CHECK(queue >= 0 && semaphores >= 0);
-}
-
-static void tidy_up(void)
-{
-	msgctl(queue, IPC_RMID, NULL);
-	semctl(semaphores, 0, IPC_RMID);
-}
 
 int main(int argc, char **argv)
 {

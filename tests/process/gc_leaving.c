@@ -65,9 +65,10 @@ static void jumps(void)
 {
 	volatile unsigned n = 0;
 
-	every_ms(SIGALRM, jump);
 	if (sigsetjmp(here, 1))
 		n++;
+	else
+		every_ms(SIGALRM, jump);
 	while (n < NJUMPS)
 		execv(path, args);
 	every_ms(SIGALRM, SIG_IGN);

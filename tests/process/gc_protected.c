@@ -3,7 +3,8 @@
  * that, as it did in each of eight runs when it read all small blocks in place.
  *
  * leaks: its mode is gc
- * variants: SPANGC_MODE=gc SPANGC_GC_DIRTY=uffd | SPANGC_MODE=gc SPANGC_GC_DIRTY=mprotect
+ * variants: SPANGC_MODE=gc SPANGC_GC_DIRTY=uffd | SPANGC_MODE=gc SPANGC_GC_DIRTY=mprotect | SPANGC_MODE=gc BY_NUMBER=1
+ * BY_NUMBER: by syscall() instead of mprotect().
  */
 #include "tests/process/process.h"
 
@@ -45,8 +46,10 @@ static void make_small(uint64_t *rng)
 
 static void set_large(int prot)
 {
-	for (unsigned i = 0; i < NLARGE; i++)
-		CHECK(mprotect(large[i], LARGE_BYTES, prot) == 0);
+	for (unsigned i = 0; i < NLARGE; i++) {
+		CHECK((getenv("BY_NUMBER") ? (int)syscall(SYS_mprotect, large[i], LARGE_BYTES, prot)
+		                           : mprotect(large[i], LARGE_BYTES, prot)) == 0);
+	}
 }
 
 int main(void)

@@ -131,11 +131,13 @@ static int count_all(void)
 	return 0;
 }
 
+/* For two cycles, or where none is to come for a while. */
 static int idle(void)
 {
 	struct spangc_stats s = { 0 };
+	unsigned patience = strcmp(getenv("SPANGC_GC_PERIOD"), "0") == 0 ? 150 : 6000;
 
-	for (unsigned i = 0; i < 150 && s.gc_full_cycles + s.gc_minor_cycles < 2; i++) {
+	for (unsigned i = 0; i < patience && s.gc_full_cycles + s.gc_minor_cycles < 2; i++) {
 		sleep_ms(10);
 		stats(&s);
 	}

@@ -1,6 +1,7 @@
 /* gc_ways.c: mode gc sees writes in the best way that the process may use: what it may not use is forced
  * on it here, before it starts or while it runs, and the next way takes over without an object lost.
  * Descriptors that the program closes or takes are opened again, or done without.
+ *   timeout: 300
  *   leaks: it sets the mode itself
  */
 #include "tests/process/process.h"
@@ -413,6 +414,7 @@ static void expect(const char *name, const char *way, unsigned what, const char 
 	struct outcome o;
 	char first[16], last[16];
 
+	watchdog(100);
 	refused = what;
 	setenv("SPANGC_GC_DIRTY", way, 1);
 	run_self(&o, name, prepare);
@@ -487,7 +489,7 @@ int main(int argc, char **argv)
 
 	if (!preloaded_library())
 		SKIP("needs the library preloaded");
-	watchdog(120);
+	watchdog(100);
 	for (size_t i = 0; argc > 1 && i < COUNT(programs); i++) {
 		if (strcmp(argv[1], programs[i].name) == 0) {
 			make_chain();

@@ -42,7 +42,7 @@ int main(void)
 		CHECK(pthread_create(&thread, NULL, work_and_idle, NULL) == 0);
 	pthread_barrier_wait(&all_are_idle);
 	/* Of 70 MB. Magazines in use stay: 32 threads with some 10 KiB each, on as many os pages. */
-	for (unsigned i = 0; i < 200 && now > before + MIB(40); i++) {
+	for (unsigned i = 0; i < 1200 && now > before + MIB(40); i++) {
 		sleep_ms(50);
 		now = rss_bytes();
 	}

@@ -1,5 +1,8 @@
 /* idle_producer.c: a producer allocates, hands everything to a consumer that frees it, and then
- * only sleeps. What was its memory must come back although it does nothing.
+ * only sleeps. What was its memory must come back although it does nothing, by malloc_trim() and by
+ * nothing else.
+ *
+ * env: SPANGC_RELEASE_DELAY=10m
  */
 #include "tests/process/process.h"
 

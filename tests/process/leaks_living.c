@@ -264,9 +264,9 @@ static void last_thread(void)
 
 static void alone(void)
 {
-	CHECK(threads_become(2, 5));
+	CHECK(threads_become(2, 60));
 	CHECK(unshare(CLONE_THREAD) == 0);
-	CHECK(threads_become(2, 5));
+	CHECK(threads_become(2, 60));
 	lose_48();
 	raise(SIGUSR2);
 	expect_report(1, "\"when\":\"signal\"");

@@ -27,6 +27,8 @@ static void *leak(void *arg)
 			memset(hide(malloc(16 + i % 64)), 0, 8);
 		usleep(500);
 	}
+	for (;;)                                /* deaf still, however long the reports take */
+		pause();
 	return arg;
 }
 

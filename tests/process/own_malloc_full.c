@@ -1,5 +1,6 @@
 /* own_malloc_full.c: a program with a malloc family of its own keeps it, and the library is out
- * of the way without a word: nothing it does reaches this heap, and strdup comes from it too.
+ * of the way without a word: nothing it does reaches this heap, and strdup comes from it too. So do those
+ * of the family that it has not.
  */
 #include "tests/process/process.h"
 
@@ -7,6 +8,11 @@
 
 static _Alignas(4096) char pool[1 << 24];
 static size_t used, ncalls;
+
+static bool is_mine(const void *p)
+{
+	return (const char *)p >= pool && (const char *)p < pool + sizeof pool;
+}
 
 void *memalign(size_t alignment, size_t nbytes)
 {
@@ -33,7 +39,7 @@ void *calloc(size_t n, size_t nbytes)
 
 void free(void *p)
 {
-	CHECK(!p || ((char *)p >= pool && (char *)p < pool + sizeof pool));
+	CHECK(!p || is_mine(p));
 }
 
 void *realloc(void *p, size_t nbytes)
@@ -61,14 +67,31 @@ void *valloc(size_t nbytes)
 	return memalign(4096, nbytes);
 }
 
-void *pvalloc(size_t nbytes)
-{
-	return memalign(4096, align_up(nbytes, 4096));
-}
-
 size_t malloc_usable_size(void *p)
 {
 	return p ? ((size_t *)p)[-1] : 0;
+}
+
+extern void cfree(void *p) __attribute__((weak));
+extern void free_sized(void *p, size_t nbytes) __attribute__((weak));
+extern void free_aligned_sized(void *p, size_t alignment, size_t nbytes) __attribute__((weak));
+
+static void check_the_rest(void)
+{
+	char *p = reallocarray(NULL, 10, 10), *q;
+
+	CHECK(is_mine(p));
+	strcpy(p, "kept");
+	q = reallocarray(p, 100, 100);
+	CHECK(is_mine(q) && q != p && !strcmp(q, "kept"));
+	CHECK(!reallocarray(q, SIZE_MAX / 2, 3) && errno == ENOMEM);
+	free(q);
+	p = pvalloc(5000);
+	CHECK(is_mine(p) && (uintptr_t)p % 4096 == 0 && malloc_usable_size(p) == 8192);
+	CHECK(cfree && free_sized && free_aligned_sized);
+	cfree(p);
+	free_sized(malloc(100), 100);
+	free_aligned_sized(memalign(64, 100), 64, 100);
 }
 
 static int child(void)
@@ -76,11 +99,12 @@ static int child(void)
 	char *copy = strdup("mine"), *text = NULL;
 	size_t before = ncalls;
 
-	CHECK(copy >= pool && copy < pool + sizeof pool);
-	CHECK(asprintf(&text, "%d", 42) == 2 && text >= pool && text < pool + sizeof pool);
+	CHECK(is_mine(copy));
+	CHECK(asprintf(&text, "%d", 42) == 2 && is_mine(text));
 	free(copy);
 	free(text);
 	CHECK(ncalls > before);
+	check_the_rest();
 	check_heap_works();
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -41,6 +42,12 @@ static inline size_t proc_bytes(const char *path, const char *name)
 			total += strtoull(p + len + 1, NULL, 10) * KIB(1);
 	}
 	return total;
+}
+
+/* What is resident are the pages that were touched, also where huge ones are the machine's default. */
+static __attribute__((constructor)) void touch_small_pages(void)
+{
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }
 
 static inline size_t rss_bytes(void)

@@ -6,7 +6,7 @@
  */
 #include "tests/process/process.h"
 
-enum { NBLOCKS = 300000, NBYTES = 500, SECONDS = 15 };
+enum { NBLOCKS = 300000, NBYTES = 500, SECONDS = 60 };
 
 static char *block[NBLOCKS];
 

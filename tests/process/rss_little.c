@@ -21,7 +21,7 @@ int main(void)
 			free(block[i]);
 	free(large);
 	/* 6 MB of small blocks, of which every eighth os page stays. */
-	for (unsigned i = 0; i < 200 && now > before + MIB(3); i++) {
+	for (unsigned i = 0; i < 1200 && now > before + MIB(3); i++) {
 		sleep_ms(50);
 		now = rss_bytes();
 	}

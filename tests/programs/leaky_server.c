@@ -3,29 +3,17 @@
  * usage: leaky_server SOCKET
  *
  * Lines on a Unix socket: "login NAME" makes a session that nobody remembers, "set KEY VALUE" and
- * "get KEY" use a table. A connection is known to the kernel alone, as the data of an epoll instance.
+ * "get KEY" use a table. Connections are line_server.h's.
  */
 #define _GNU_SOURCE
+#include "tests/line_server.h"
+
 #include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #define NTHREADS 4
 #define NBUCKETS 4096
-#define LINE_BYTES 256
 #define NOINLINE __attribute__((noinline))
-
-struct connection {
-	int fd;
-	size_t len;
-	char line[LINE_BYTES];
-};
 
 struct entry {
 	struct entry *next;
@@ -36,8 +24,6 @@ static struct {
 	pthread_mutex_t lock;
 	struct entry *bucket[NBUCKETS];
 } table = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-static int epoll, listener;
 
 /* Lost once: more than the first sessions, less than what comes. */
 NOINLINE void read_config(void)
@@ -110,64 +96,6 @@ static void answer(struct connection *c, char *line)
 	(void)!send(c->fd, text, strlen(text), MSG_NOSIGNAL);
 }
 
-/* False: it has ended. */
-static int serve(struct connection *c)
-{
-	ssize_t n = read(c->fd, c->line + c->len, sizeof c->line - 1 - c->len);
-	char *end;
-
-	if (n <= 0)
-		return 0;
-	c->len += (size_t)n;
-	c->line[c->len] = '\0';
-	while ((end = strchr(c->line, '\n'))) {
-		*end = '\0';
-		answer(c, c->line);
-		c->len -= (size_t)(end + 1 - c->line);
-		memmove(c->line, end + 1, c->len + 1);
-	}
-	return c->len < sizeof c->line - 1;
-}
-
-static void wait_for(int how, struct connection *c)
-{
-	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = c };
-
-	epoll_ctl(epoll, how, c->fd, &event);
-}
-
-static void take_connection(void)
-{
-	int fd = accept(listener, NULL, NULL);
-	struct connection *c = fd >= 0 ? calloc(1, sizeof *c) : NULL;
-
-	if (c) {
-		c->fd = fd;
-		wait_for(EPOLL_CTL_ADD, c);
-	}
-}
-
-static void *work(void *arg)
-{
-	struct epoll_event event;
-
-	while (epoll_wait(epoll, &event, 1, -1) == 1) {
-		struct connection *c = event.data.ptr;
-
-		if (!c) {
-			take_connection();
-		} else if (serve(c)) {
-			wait_for(EPOLL_CTL_MOD, c);
-		} else {
-			close(c->fd);
-			free(c);
-		}
-	}
-	perror("epoll_wait");                   /* EINTR would show here */
-	exit(1);
-	return arg;
-}
-
 int main(int argc, char **argv)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -184,9 +112,9 @@ int main(int argc, char **argv)
 		return 1;
 	read_config();
 	for (int i = 1; i < NTHREADS; i++) {
-		if (pthread_create(&thread, NULL, work, NULL))
+		if (pthread_create(&thread, NULL, serve_all, NULL))
 			return 1;
 	}
-	work(NULL);
+	serve_all(NULL);
 	return 0;
 }

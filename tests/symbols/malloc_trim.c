@@ -1,5 +1,7 @@
 /* malloc_trim.c: what is free goes back at once, and the return value tells.
+ * Nothing else gives it back meanwhile, however long the loops take.
  *
+ * env: SPANGC_RELEASE_DELAY=10m
  * variants: SPANGC_MADVISE=dontneed | SPANGC_RELEASE_DELAY=never | SPANGC_BACKGROUND=off
  */
 #include "tests/check.h"

@@ -11,6 +11,7 @@
 
 #include "core/sigmask.h"
 #include "scan/regs.h"
+#include "tests/blocked_in.h"
 #include "tests/unit/dirty_mprotect.h"
 
 static _Atomic bool is_blocking;
@@ -143,29 +144,30 @@ RUNS(masks_of_handlers)
 /* That the stop does not end them is the preloaded library's doing. */
 static void wait_by_pselect(const sigset_t *all)
 {
-	check(pselect(0, NULL, NULL, NULL, &(struct timespec){ 10, 0 }, all) == -1 && errno == EINTR);
+	check(pselect(0, NULL, NULL, NULL, &(struct timespec){ 100, 0 }, all) == -1 && errno == EINTR);
 }
 
 static void wait_by_ppoll(const sigset_t *all)
 {
-	check(ppoll(NULL, 0, &(struct timespec){ 10, 0 }, all) == -1 && errno == EINTR);
+	check(ppoll(NULL, 0, &(struct timespec){ 100, 0 }, all) == -1 && errno == EINTR);
 }
 
 static void wait_by_epoll(const sigset_t *all)
 {
 	struct epoll_event e;
 
-	check(epoll_pwait(epoll_create1(0), &e, 1, 10000, all) == -1 && errno == EINTR);
+	check(epoll_pwait(epoll_create1(0), &e, 1, 100000, all) == -1 && errno == EINTR);
 }
 
 static void (*wait_way)(const sigset_t *all);
+static _Atomic int waiting_tid;
 
 static void *wait_with_all_blocked(void *arg)
 {
 	sigset_t all;
 
 	sigfillset(&all);
-	is_blocking = true;
+	waiting_tid = (int)syscall(SYS_gettid);
 	wait_way(&all);
 	return arg;
 }
@@ -174,17 +176,18 @@ static void *wait_with_all_blocked(void *arg)
 RUNS(waiting_with_all_blocked)
 {
 	static void (*const ways[])(const sigset_t *all) = { wait_by_pselect, wait_by_ppoll, wait_by_epoll };
+	static const long numbers[] = { SYS_pselect6, SYS_ppoll, SYS_epoll_pwait };
 
 	open_window();
 	for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
 		pthread_t t;
 
 		wait_way = ways[i];
-		is_blocking = false;
+		waiting_tid = 0;
 		t = scan_create(wait_with_all_blocked, NULL);
-		while (!is_blocking)
+		while (!waiting_tid)
 			usleep(100);
-		usleep(20000);
+		wait_until_blocked_in(waiting_tid, numbers[i]);
 		check(scan_stop());
 		check(scan_stop_info().nmissed == 0);
 		scan_resume();

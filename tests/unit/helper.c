@@ -56,11 +56,13 @@ Test(helper, much_freed_inside_spans_is_worth_a_helper, .init = core_start)
 
 Test(helper, the_helper_gives_back_what_is_old_and_leaves)
 {
-	knobs.release_delay_ms = 50;
+	knobs.release_delay_ms = 3600 * 1000;
 	core_start();
 	hooks.start_helper = refuse;
 	dirt(MIB(20));
 	dirt(KIB(400));
+	cr_assert_eq(nasked, 2);
+	knobs.release_delay_ms = 50;            /* not before: these calls would give back themselves */
 	core_in_thread(help, NULL);
 	cr_assert_eq(dirty(), 0);
 	cr_assert_eq(counted(&helper_nstarted), 1);

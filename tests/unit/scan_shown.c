@@ -13,6 +13,17 @@ static void wait_for(_Atomic bool *flag)
 		usleep(100);
 }
 
+/* A thread that holds the word somewhere until it is told. */
+static void check_is_shown(void *(*hold)(void *arg), unsigned number)
+{
+	pthread_t thread = scan_create(hold, NULL);
+
+	wait_for(&is_ready);
+	cr_assert_geq(scan_count_threads(number), 1);
+	is_over = true;
+	pthread_join(thread, NULL);
+}
+
 #ifdef __x86_64__
 /* The word is in a register only. */
 static void *hold_in_register(void *arg)
@@ -34,14 +45,8 @@ Test(scan_shown, registers_are_shown, .init = scan_start)
 {
 	if (CORE_HAS_ASAN)
 		cr_skip("under ASan: its frames are elsewhere");
-
-	pthread_t thread = scan_create(hold_in_register, NULL);
-
-	wait_for(&is_ready);
-	cr_assert_geq(scan_count_threads(1), 1);
+	check_is_shown(hold_in_register, 1);
 	cr_assert_str_eq(scan_search.what, "stack");    /* the frame of the signal is a part of it */
-	is_over = true;
-	pthread_join(thread, NULL);
 	cr_assert_eq(scan_count_threads(1), 0);
 }
 
@@ -63,12 +68,33 @@ static void *hold_in_vector(void *arg)
 
 Test(scan_shown, vector_registers_are_shown, .init = scan_start)
 {
-	pthread_t thread = scan_create(hold_in_vector, NULL);
+	check_is_shown(hold_in_vector, 2);
+}
 
-	wait_for(&is_ready);
-	cr_assert_geq(scan_count_threads(2), 1);
-	is_over = true;
-	pthread_join(thread, NULL);
+/* Below the stack pointer; the signal's frame is on the alternate stack, so that nothing else covers it. */
+static void *hold_in_red_zone(void *arg)
+{
+	static char alternate[KIB(64)];
+	stack_t alt = { .ss_sp = alternate, .ss_size = sizeof alternate };
+
+	check(sigaltstack(&alt, NULL) == 0);
+
+	uintptr_t word = scan_word(8);
+
+	__asm__ volatile("movq %0, -128(%%rsp)\n\t"
+	                 "xorq %0, %0\n\t"
+	                 "movb $1, (%1)\n"
+	                 "1:\tpause\n\t"
+	                 "cmpb $0, (%2)\n\t"
+	                 "je 1b\n\t"
+	                 "movq $0, -128(%%rsp)"
+	                 : "+r"(word) : "r"(&is_ready), "r"(&is_over) : "memory");
+	return arg;
+}
+
+Test(scan_shown, the_red_zone_is_shown, .init = scan_start)
+{
+	check_is_shown(hold_in_red_zone, 8);
 }
 #endif
 
@@ -78,6 +104,7 @@ static void *hold_on_stack(void *arg)
 
 	for (unsigned i = 0; i < 64; i++)
 		word[i] = scan_word(3);
+	CLEAR_REGISTERS();                      /* else the frame of a signal has a copy, or the loader's */
 	is_ready = true;
 	wait_for(&is_over);
 	return arg + (word[0] == 1);

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "scan/cuts.h"
+#include "tests/blocked_in.h"
 #include "tests/unit/scan.h"
 
 #define NSPINNERS 8
@@ -164,6 +165,8 @@ Test(scan_threads, a_thread_that_does_not_answer_is_counted_and_runs_on, .init =
 	pthread_join(thread[1], NULL);
 }
 
+static _Atomic int waiting_tid;
+
 static void *block_all_reading(void *fd)
 {
 	sigset_t all;
@@ -171,7 +174,7 @@ static void *block_all_reading(void *fd)
 
 	sigfillset(&all);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
-	turns[0] = 1;
+	waiting_tid = (int)syscall(SYS_gettid);
 	syscall(SYS_read, *(int *)fd, &byte, 1, scan_word(40));  /* in a register, and never used */
 	return NULL;
 }
@@ -184,15 +187,13 @@ Test(scan_threads, what_a_thread_that_does_not_answer_gave_the_kernel_is_shown, 
 
 	cr_assert_eq(pipe(fd), 0);
 	thread = scan_create(block_all_reading, fd);
-	while (!turns[0])
+	while (!waiting_tid)
 		usleep(100);
-	usleep(20000);
+	wait_until_blocked_in(waiting_tid, SYS_read);
 	cr_assert_eq(scan_count_threads(40), 1);
 	close(fd[1]);
 	pthread_join(thread, NULL);
 }
-
-static _Atomic int waiting_tid;
 
 static void nothing(int signo)
 {
@@ -215,7 +216,7 @@ static bool is_counted(int signo)
 	pthread_create(&thread, NULL, wait_once, NULL);
 	while (!waiting_tid)
 		usleep(100);
-	usleep(20000);
+	wait_until_blocked_in(waiting_tid, SYS_poll);
 
 	_Atomic uint32_t *count = cuts_of(waiting_tid);
 	uint32_t before = *count;
