@@ -15,16 +15,19 @@
 
 static const struct sigmask blocked = { ~LEFT_OPEN };
 
+#define WATCHED (BIT(SIGSEGV) | BIT(SIGSYS))
+
 /* Any thread, atomic. */
 static sigmask_ask_fn *_Atomic asked_by;
 
-/* A mask that would close what is left open here is for who watches calls to see. */
+/* Who watches calls keeps these two open, knows who wants them closed, and must see a mask that does. Any
+ * other must not be seen: they are in no mask that was read past him, and he would forget them. */
 static void change(int how, const struct sigmask *set, struct sigmask *old)
 {
 	/* relaxed: both ways do the same. */
 	sigmask_ask_fn *ask = atomic_load_explicit(&asked_by, memory_order_relaxed);
 
-	if (ask && !(set->bits & LEFT_OPEN)) {
+	if (ask && !(set->bits & WATCHED)) {
 		ask(SYS_rt_sigprocmask, how, (long)set, (long)old, sizeof set->bits, 0, 0);
 		return;
 	}

@@ -21,7 +21,7 @@ void sigmask_restore(const struct sigmask *saved);
 
 /* From now on `ask` asks the kernel, instead of libc's syscall(): it keeps errno and gives -errno. For where
  * the library has the process's calls reported to itself (scan/dispatch.h): two for each lock are its
- * own. A mask that closes one of the signals above is still reported. ctx: any */
+ * own. A mask that closes SIGSEGV or SIGSYS is still reported. ctx: any */
 typedef long sigmask_ask_fn(long number, long a, long b, long c, long d, long e, long f);
 void sigmask_ask_by(sigmask_ask_fn *ask);
 
