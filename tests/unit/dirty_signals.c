@@ -72,6 +72,53 @@ RUNS(masks_that_hold_everything)
 	close_window();
 }
 
+static void *keep_signalling(void *thread)
+{
+	while (nhandled == 0) {
+		check(pthread_kill(*(pthread_t *)thread, SIGUSR1) == 0);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* Until a signal was handled, with the stack pointer at `sp`, and without a write there. */
+static void spin_at(char *sp)
+{
+	__asm__ volatile("mov %%rsp, %%rbx\n"
+	                 "mov %0, %%rsp\n"
+	                 "1: pause\n"
+	                 "cmpl $0, %1\n"
+	                 "je 1b\n"
+	                 "mov %%rbx, %%rsp" : : "r"(sp), "m"(nhandled) : "rbx", "cc", "memory");
+}
+
+/* The kernel can't write a handler's frame there, and says so without an address. */
+static void handle_at(char *p, ptrdiff_t offset)
+{
+	struct sigaction a = { .sa_handler = count };
+	pthread_t self = pthread_self(), t;
+	char *granule = (char *)align_up((uintptr_t)p, GUARD_GRANULE) + GUARD_GRANULE;
+
+	check(sigaction(SIGUSR1, &a, NULL) == 0);
+	open_window();
+	granule[GUARD_GRANULE - 1] = 1;         /* that one is open, the one below is not */
+	t = scan_create(keep_signalling, &self);
+	spin_at(granule + offset);
+	check(pthread_join(t, NULL) == 0);
+	check(is_dirty(granule - 64));
+	close_window();
+}
+
+RUNS(a_handlers_frame_on_a_closed_stack)
+{
+	handle_at(fresh(), -(ptrdiff_t)KIB(1));
+}
+
+RUNS(a_handlers_frame_that_reaches_below_what_is_open)
+{
+	handle_at(fresh(), 256);
+}
+
 static void block_segv(int signo)
 {
 	sigset_t set;
