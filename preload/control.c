@@ -159,12 +159,13 @@ static void note_file(const char *path)
 	atomic_store_explicit(&control.is_there, true, memory_order_release);
 }
 
-/* Programs that clean up /tmp take it for a forgotten file. */
+/* Programs that clean up /tmp take it for a forgotten file; then the name may be another process's.
+ * No other file has its number while the listener is open. */
 static bool has_file(void)
 {
 	struct stat st;
 
-	return control.uid == geteuid() && !lstat(control.path, &st) && st.st_ino == control.ino;
+	return !lstat(control.path, &st) && S_ISSOCK(st.st_mode) && st.st_ino == control.ino;
 }
 
 static const char *open_at(const char *path)
@@ -191,7 +192,7 @@ static const char *open_at(const char *path)
 static void remove_file(void)
 {
 	/* acq_rel: the name is whole; one thread removes it. */
-	if (atomic_exchange_explicit(&control.is_there, false, memory_order_acq_rel))
+	if (atomic_exchange_explicit(&control.is_there, false, memory_order_acq_rel) && has_file())
 		unlink(control.path);
 }
 
@@ -225,7 +226,7 @@ static void open_new(void)
 void control_open(void)
 {
 	if (!knobs.control || control.has_failed
-	    || (own_fd_is_ours(&control.listener) && has_file()))
+	    || (own_fd_is_ours(&control.listener) && control.uid == geteuid() && has_file()))
 		return;
 	/* relaxed: the fence. */
 	atomic_store_explicit(&control.pid, getpid(), memory_order_relaxed);
@@ -234,8 +235,8 @@ void control_open(void)
 	 * control_remove(): one of both sees the other's. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!is_ending()) {
-		own_fd_close(&control.listener);
 		remove_file();
+		own_fd_close(&control.listener);
 		open_new();
 	}
 	/* release: the file has its name, and is there. */

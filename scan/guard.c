@@ -396,7 +396,10 @@ void guard_end(void)
 		/* relaxed: what is open needs no call. */
 		if (atomic_load_explicit(&guard.is_all_open, memory_order_relaxed))
 			break;
-		set_mode(at, end, MODE_WRITE);
+		if (set_mode(at, end, MODE_WRITE)) {    /* no mapping left; all at once divides none */
+			set_mode(guard.from, guard.to, MODE_WRITE);
+			break;
+		}
 	}
 	/* release: all can be written. */
 	atomic_store_explicit(&guard.is_closed, false, memory_order_release);

@@ -342,10 +342,12 @@ const char *symbols_run(const char *path, char **env)
 
 unsigned symbols_get(uintptr_t word, const struct symbol **frames)
 {
-	static const struct symbol unknown;
-	const struct wanted *w = word ? place_of(word) : NULL;
+	static struct symbol unknown;
+	/* Without memory for the table nothing is in it. */
+	const struct wanted *w = word && symbols.n ? place_of(word) : NULL;
 
 	if (!w || !w->word) {
+		unknown.pc = modules_pc(word);
 		*frames = &unknown;
 		return 1;
 	}

@@ -1,7 +1,7 @@
 /* gc_control.c: in mode gc the socket of SPANGC_CONTROL goes with the process, however that ends by itself,
- * also when it becomes another program; a child of vfork() leaves it alone. What a process leaves that was
- * killed is replaced by the next one. And where nothing could be
- * reclaimed three times in a row one line says why.
+ * also when it becomes another program; a child of vfork() leaves it alone, and so does the process if
+ * another file has its name by then. What a process leaves that was killed is replaced by the next one. And
+ * where nothing could be reclaimed three times in a row one line says why.
  *   leaks: it sets the mode itself
  *   timeout: 120
  */
@@ -41,6 +41,12 @@ static void end(const char *how)
 		_Exit(0);
 	if (!strcmp(how, "exec"))
 		execv("/bin/true", args);
+	if (!strcmp(how, "replaced")) {
+		char other[] = "/tmp/spangc-test-XXXXXX";
+
+		CHECK(mkstemp(other) >= 0 && rename(other, path) == 0);
+		_exit(0);
+	}
 	if (!strcmp(how, "vfork")) {
 		pid_t child = vfork();
 		int status;
@@ -136,5 +142,8 @@ int main(int argc, char **argv)
 	run_self(&o, "after", NULL);
 	CHECKF(ended_well(&o), "after: %s", o.err);
 	CHECK(access(path, F_OK) && errno == ENOENT);
+	run_self(&o, "replaced", NULL);
+	CHECKF(ended_well(&o), "%s", o.err);
+	CHECKF(unlink(path) == 0, "a file that was not ours is gone");
 	return 0;
 }

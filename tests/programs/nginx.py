@@ -82,7 +82,7 @@ class Nginx:
     @staticmethod
     def get(run_dir, page, encoding):
         """One answer; nginx may still be starting."""
-        for _ in range(200):
+        for _ in range(1000):
             try:
                 connection = Connection(os.path.join(run_dir, "nginx.sock"))
                 connection.request("GET", page, headers={"Accept-Encoding": encoding})
@@ -115,7 +115,7 @@ class Nginx:
     def reload(self, server, run_dir):
         before = self.workers(server)
         server.send_signal(signal.SIGHUP)
-        for _ in range(200):
+        for _ in range(1000):
             now = self.workers(server)
             if now and not set(now) & set(before):
                 return b"reloaded\n"

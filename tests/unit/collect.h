@@ -1,5 +1,5 @@
-/* collect.h: a heap of mode gc, as preload asks for it, and marks in it. Used by unit/scan_collect.c and
- * prop/collect.c. */
+/* collect.h: a heap of mode gc, as preload asks for it, and marks in it. Used by unit/scan_collect.c,
+ * unit/scan_dirty.c and prop/collect.c. */
 #ifndef TESTS_UNIT_COLLECT_H
 #define TESTS_UNIT_COLLECT_H
 
@@ -29,6 +29,22 @@ static void *make(size_t nbytes)
 static bool is_marked(const void *p)
 {
 	return marks_is_set((uintptr_t)p);
+}
+
+/* What `p` leads to. */
+static __attribute__((unused)) void mark_from(const void *p)
+{
+	uintptr_t word = (uintptr_t)p;
+
+	mark_range((uintptr_t)&word, (uintptr_t)(&word + 1));
+	mark_drain();
+}
+
+static __attribute__((unused)) void mark_page_of(const void *p)
+{
+	uintptr_t page = align_down((uintptr_t)p, OS_PAGE_BYTES);
+
+	mark_dirty(page, page + OS_PAGE_BYTES);
 }
 
 #endif

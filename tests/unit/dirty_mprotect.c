@@ -399,6 +399,37 @@ RUNS(scattered_stores_leave_mappings_for_the_program)
 	close_window();
 }
 
+#define MOST_MAPPINGS 100000                    /* where the kernel allows more it takes too long */
+
+/* Takes all mappings there are. False: there are too many. */
+static bool take_mappings(void)
+{
+	char *p = mmap(NULL, (size_t)MOST_MAPPINGS * OS_PAGE_BYTES, PROT_NONE,
+	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	check(p != MAP_FAILED);
+	for (size_t i = 0; i < MOST_MAPPINGS; i += 2) {
+		if (mprotect(p + i * OS_PAGE_BYTES, OS_PAGE_BYTES, PROT_READ))
+			return true;
+	}
+	return false;
+}
+
+/* What protects the heap piece by piece can't divide it any more: it can be written nevertheless. */
+RUNS(a_window_ends_where_the_program_has_taken_all_mappings)
+{
+	const size_t nbytes = MIB(16);
+	char *p = core_malloc(nbytes);
+
+	check(p);
+	open_window();
+	if (!take_mappings())
+		return;
+	close_window();
+	for (size_t i = 0; i < nbytes; i += OS_PAGE_BYTES)
+		p[i] = 1;
+}
+
 RUNS(memory_given_back_in_a_window)
 {
 	char *p = fresh();
