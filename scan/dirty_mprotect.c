@@ -47,17 +47,22 @@ NO_TSAN static bool is_to_be_tried(uintptr_t p)
 }
 
 /* A store hit a closed granule: it is opened, and the store proceeds. Or the kernel could not write to the
- * stack of a thread: it says so without an address.
+ * stack of a thread, which may be the granule below the stack pointer's: it says so without an address.
  * ctx: signal, any thread, on several at once for the same granule */
 NO_TSAN static bool is_ours(const siginfo_t *info, const void *context)
 {
 	uintptr_t p = (uintptr_t)info->si_addr, sp = regs_stack_pointer(context);
+	bool was_closed;
 
-	if (info->si_code == SI_KERNEL && guard_covers(sp))
+	if (info->si_code == SI_KERNEL && guard_covers(sp)) {
 		p = sp;
-	else if (info->si_code != SEGV_ACCERR || !regs_is_write(context) || !guard_covers(p))
+		was_closed = dispatch_open_stack(sp);
+	} else if (info->si_code == SEGV_ACCERR && regs_is_write(context) && guard_covers(p)) {
+		was_closed = guard_is_closed_at(p);
+	} else {
 		return false;
-	if (guard_is_closed_at(p)) {
+	}
+	if (was_closed) {
 		/* relaxed: a counter. */
 		atomic_fetch_add_explicit(&tracker.nfaults, 1, memory_order_relaxed);
 		guard_open(p, p + 1);

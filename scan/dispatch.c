@@ -87,10 +87,16 @@ NO_TSAN static bool is_spared(int tid)
 	return atomic_load_explicit(&dispatch.spared, memory_order_relaxed) == tid;
 }
 
-NO_TSAN void dispatch_open_stack(uintptr_t sp)
+NO_TSAN bool dispatch_open_stack(uintptr_t sp)
 {
-	if (guard_covers(sp))
-		guard_open(sp - BELOW_BYTES, sp + ABOVE_BYTES);
+	uintptr_t below = sp - BELOW_BYTES;
+	bool was_closed;
+
+	if (!guard_covers(sp))
+		return false;
+	was_closed = guard_is_closed_at(sp) || (guard_covers(below) && guard_is_closed_at(below));
+	guard_open(below, sp + ABOVE_BYTES);
+	return was_closed;
 }
 
 NO_TSAN static void open_altstack(const stack_t *s)

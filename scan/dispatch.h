@@ -29,8 +29,9 @@ void dispatch_end(void);
  * heap: its calls are not reported. ctx: any */
 void dispatch_spare_thread(void);
 
-/* Opens the stack around `sp` if it is in the heap: for the kernel's next frame as well. ctx: signal */
-void dispatch_open_stack(uintptr_t sp);
+/* Opens the stack around `sp` if it is in the heap: for the kernel's next frame as well. True: some of it was
+ * closed. ctx: signal */
+bool dispatch_open_stack(uintptr_t sp);
 
 /* Calls reported so far. ctx: any */
 uint64_t dispatch_ncalls(void);

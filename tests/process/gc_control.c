@@ -1,7 +1,7 @@
 /* gc_control.c: in mode gc the socket of SPANGC_CONTROL goes with the process, however that ends by itself,
  * also when it becomes another program; a child of vfork() leaves it alone, and so does the process if
- * another file has its name by then. And where nothing could be reclaimed three times in a row one line
- * says why.
+ * another file has its name by then. What a process leaves that was killed is replaced by the next one. And
+ * where nothing could be reclaimed three times in a row one line says why.
  *   leaks: it sets the mode itself
  *   timeout: 120
  */
@@ -10,6 +10,8 @@
 #include "preload/spangc.h"
 
 #include <pthread.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #define TRIES 1000
 
@@ -55,7 +57,24 @@ static void end(const char *how)
 		CHECK(!access(path, F_OK));
 		return;
 	}
+	if (!strcmp(how, "kill"))
+		raise(SIGTERM);
 	CHECK(!"a way to end");
+}
+
+/* What a process left that was killed has the name, until the reporter has made a new one. */
+static void be_asked(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), error = -1;
+
+	strcpy(a.sun_path, path);
+	for (unsigned i = 0; i < TRIES && error; i++) {
+		error = connect(fd, (struct sockaddr *)&a, sizeof a);
+		if (error)
+			sleep_ms(10);
+	}
+	CHECK(!error);
 }
 
 static _Atomic bool is_deaf, is_over;
@@ -98,7 +117,10 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1) {
 		strcpy(path, getenv("SPANGC_CONTROL"));
-		end(argv[1]);
+		if (!strcmp(argv[1], "after"))
+			be_asked();
+		else
+			end(argv[1]);
 		return 0;
 	}
 	CHECK(setenv("SPANGC_MODE", "gc", 1) == 0);
@@ -115,6 +137,11 @@ int main(int argc, char **argv)
 		CHECKF(ended_well(&o), "%s: %s", ways[i], o.err);
 		CHECKF(access(path, F_OK) && errno == ENOENT, "%s: the socket is still there", ways[i]);
 	}
+	run_self(&o, "kill", NULL);
+	CHECK(o.status == SIGTERM && !access(path, F_OK));
+	run_self(&o, "after", NULL);
+	CHECKF(ended_well(&o), "after: %s", o.err);
+	CHECK(access(path, F_OK) && errno == ENOENT);
 	run_self(&o, "replaced", NULL);
 	CHECKF(ended_well(&o), "%s", o.err);
 	CHECKF(unlink(path) == 0, "a file that was not ours is gone");

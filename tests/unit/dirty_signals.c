@@ -74,6 +74,65 @@ RUNS(masks_that_hold_everything)
 	close_window();
 }
 
+static char *deep;                              /* a stack pointer */
+static _Atomic unsigned is_handled;             /* with the frame below that */
+
+static void note_deep(int signo)
+{
+	uintptr_t below = (uintptr_t)deep - (uintptr_t)__builtin_frame_address(0);
+
+	is_handled |= below < KIB(32);
+	(void)signo;
+}
+
+static void *keep_signalling(void *thread)
+{
+	while (!is_handled) {
+		check(pthread_kill(*(pthread_t *)thread, SIGUSR1) == 0);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* Until a signal was handled there, without a write before. */
+static void spin_deep(void)
+{
+	__asm__ volatile("mov %%rsp, %%rbx\n"
+	                 "mov %0, %%rsp\n"
+	                 "1: pause\n"
+	                 "cmpl $0, %1\n"
+	                 "je 1b\n"
+	                 "mov %%rbx, %%rsp" : : "r"(deep), "m"(is_handled) : "rbx", "cc", "memory");
+}
+
+/* The kernel can't write a handler's frame there, and says so without an address. */
+static void handle_at(char *p, ptrdiff_t offset)
+{
+	struct sigaction a = { .sa_handler = note_deep };
+	pthread_t self = pthread_self(), t;
+	char *granule = (char *)align_up((uintptr_t)p, GUARD_GRANULE) + GUARD_GRANULE;
+
+	check(sigaction(SIGUSR1, &a, NULL) == 0);
+	open_window();
+	granule[GUARD_GRANULE - 1] = 1;         /* that one is open, the one below is not */
+	deep = granule + offset;
+	t = scan_create(keep_signalling, &self);
+	spin_deep();
+	check(pthread_join(t, NULL) == 0);
+	check(is_dirty(granule - 64));
+	close_window();
+}
+
+RUNS(a_handlers_frame_on_a_closed_stack)
+{
+	handle_at(fresh(), -(ptrdiff_t)KIB(1));
+}
+
+RUNS(a_handlers_frame_that_reaches_below_what_is_open)
+{
+	handle_at(fresh(), 256);
+}
+
 static void block_segv(int signo)
 {
 	sigset_t set;
