@@ -19,6 +19,12 @@ struct sigmask {
 void sigmask_block(struct sigmask *saved);
 void sigmask_restore(const struct sigmask *saved);
 
+/* From now on `ask` asks the kernel, instead of libc's syscall(): it keeps errno and gives -errno. For where
+ * the library has the process's calls reported to itself (scan/dispatch.h): two for each lock are its
+ * own. A mask that closes SIGSEGV or SIGSYS is still reported. ctx: any */
+typedef long sigmask_ask_fn(long number, long a, long b, long c, long d, long e, long f);
+void sigmask_ask_by(sigmask_ask_fn *ask);
+
 /* write(2) until all is written, without SIGPIPE and SIGXFSZ for the program: whose reader has gone,
  * or whose file may not grow, is told by `false`. No cancellation point. ctx: any, signal */
 bool sigmask_write(int fd, const char *p, size_t nbytes);

@@ -1,6 +1,6 @@
 /* dirty_mprotect.c: written pages by memory protection: the heap is closed (guard.h), a store to it is
  * SIGSEGV, whose handler opens 64 KiB, and what system calls are going to write is opened before
- * (dispatch.h). What was opened is dirty.
+ * (dispatch.h), and free pages that a thread is about to fill. What was opened is dirty.
  *
  * Reached from dirty.c, and from the kernel (SIGSEGV). Arms while the world is stopped, in pieces, each in
  * a stop of its own; disarms while it runs, in pieces, and until that is through faults and calls are
@@ -12,6 +12,7 @@
 #include "scan/dirty.h"
 
 #include "core/heap.h"
+#include "core/sigmask.h"
 #include "scan/altstacks.h"
 #include "scan/dispatch.h"
 #include "scan/faults.h"
@@ -127,6 +128,18 @@ static bool collect(uintptr_t from, uintptr_t to, bool rearm, dirty_fn *fn, void
 	return !rearm || (!scan_stop_info().nmissed && guard_close_again(to, dispatch_spare_stacks));
 }
 
+/* As in a handler, no stop comes between opening and saying so (guard.c). */
+static void expect(uintptr_t from, uintptr_t to)
+{
+	struct sigmask saved;
+
+	if (!guard_is_closed())
+		return;
+	sigmask_block(&saved);
+	guard_open(from, to);
+	sigmask_restore(&saved);
+}
+
 static void disarm(void)
 {
 	guard_end();
@@ -155,6 +168,7 @@ const struct dirty dirty_mprotect = {
 	.arm_more = arm_more,
 	.may_arm_later = guard_has_uring,
 	.collect = collect,
+	.expect = expect,
 	.disarm = disarm,
 	.fork_child = dispatch_fork_child,
 	.counts = counts,

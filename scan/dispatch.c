@@ -9,9 +9,12 @@
  * What would undo a window is changed on its way to the kernel: masks never hold SIGSEGV, SIGSYS or the
  * stop signal, neither those of handlers nor those that a return from a handler sets; the actions of
  * the first two are faults.c's; an alternate stack in the heap is open from the moment on that it is one.
+ * The library's own masks, which leave the first two open, are not looked at: they keep a stop out as they
+ * do where there is no window (sigmask_ask_by()).
  */
 #include "scan/dispatch.h"
 
+#include "core/sigmask.h"
 #include "scan/altstacks.h"
 #include "scan/calls.h"
 #include "scan/faults.h"
@@ -57,7 +60,10 @@ NO_TSAN static long set_dispatch(long mode)
 
 bool dispatch_start(void)
 {
-	return !set_dispatch(DISPATCH_ON) && !set_dispatch(DISPATCH_OFF);
+	if (set_dispatch(DISPATCH_ON) || set_dispatch(DISPATCH_OFF))
+		return false;
+	sigmask_ask_by(regs_syscall6);
+	return true;
 }
 
 NO_TSAN static int own_tid(void)

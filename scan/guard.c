@@ -6,9 +6,10 @@
  *     guard.state[granule]  CLOSED -> OPEN, by guard_open(); -> CLOSED in a stop
  *
  * A thread that finds CLOSED unprotects, and then says OPEN; several may at once: a system call can't wait
- * for another thread as a store waits for a fault. No closing comes between the two: handlers block the
- * stop's signal, and nothing is closed while a thread has not answered (dirty_mprotect.c). If it did, the
- * granule would be called open, and not be, and stores to it would be taken for the program's own faults.
+ * for another thread as a store waits for a fault. No closing comes between the two: handlers, and who
+ * opens in no handler, block the stop's signal, and nothing is closed while a thread has not answered
+ * (dirty_mprotect.c). If it did, the granule would be called open, and not be, and stores to it would be
+ * taken for the program's own faults.
  */
 #include "scan/guard.h"
 

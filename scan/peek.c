@@ -89,7 +89,8 @@ static long copy_protected(void *to, uintptr_t from, size_t nbytes)
 size_t peek_bare(void *to, uintptr_t from, size_t nbytes)
 {
 	struct iovec here = { to, nbytes }, there = { (void *)from, nbytes };
-	long n = regs_syscall6(SYS_process_vm_readv, getpid(), (long)&here, 1, (long)&there, 1, 0);
+	long pid = regs_syscall(SYS_getpid, 0, 0, 0, 0);
+	long n = regs_syscall6(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0);
 
 	if (n <= 0)
 		n = copy_protected(to, from, nbytes);

@@ -26,6 +26,25 @@ RUNS(a_store_makes_its_granule_dirty_and_no_other)
 	check(dirty_mprotect.counts().nfaults == 1);
 }
 
+/* One call opens the whole, and is no fault; it is closed again as any other. */
+RUNS(what_is_going_to_be_written_is_opened_before)
+{
+	char *p = fresh(), *q = fresh();
+
+	dirty_mprotect.expect((uintptr_t)p, (uintptr_t)p + 1);          /* no window: nothing */
+	open_window();
+	dirty_mprotect.expect((uintptr_t)p, (uintptr_t)p + 2 * GUARD_GRANULE);
+	check(guard_nopened() == 1);
+	p[0] = p[2 * GUARD_GRANULE - 1] = 1;
+	check(is_dirty(p) && is_dirty(p + GUARD_GRANULE) && !is_dirty(q + GUARD_GRANULE));
+	check(dirty_mprotect.counts().nfaults == 0);
+	open_window();
+	check(!is_dirty(p));
+	p[0] = 2;
+	check(is_dirty(p) && dirty_mprotect.counts().nfaults == 1);
+	close_window();
+}
+
 /* As cycles arm a long range: a read that waits is made again when its piece comes. */
 static void *read_pipe(void *to);
 static int pipe_ends[2];

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "core/sigmask.h"
+#include "scan/regs.h"
 #include "tests/blocked_in.h"
 #include "tests/unit/dirty_mprotect.h"
 
@@ -81,6 +83,49 @@ static void block_segv(int signo)
 	sigaddset(&set, SIGSEGV);
 	check(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
 	check(sigprocmask(SIG_BLOCK, NULL, &set) == 0 && sigismember(&set, SIGSEGV));
+}
+
+/* The kernel's own, whatever the program is told. */
+static uint64_t mask_now(void)
+{
+	uint64_t mask = 0;
+
+	check(regs_syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&mask, sizeof mask) == 0);
+	return mask;
+}
+
+/* The library's own masks cost no report, and keep a stop out; not those that would keep out a fault, which
+ * the program had from before the window. */
+RUNS(masks_of_the_librarys_own)
+{
+	uint64_t stop = UINT64_C(1) << (scan_threads_signal() - 1);
+	struct sigmask outer, inner;
+	char *p = fresh();
+	sigset_t set;
+
+	sigfillset(&set);
+	sigdelset(&set, scan_threads_signal());
+	check(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+	sigmask_block(&outer);                  /* this thread opens the window itself */
+	open_window();
+	sigmask_restore(&outer);
+	p[0] = 1;
+	check(sigprocmask(SIG_BLOCK, NULL, &set) == 0 && sigismember(&set, SIGSEGV));
+
+	uint64_t before = dirty_mprotect.counts().ncalls;
+
+	sigmask_block(&outer);
+	sigmask_block(&inner);
+	check(mask_now() & stop);
+	sigmask_restore(&inner);
+	check(mask_now() & stop);
+	p[GUARD_GRANULE] = 1;
+	sigmask_restore(&outer);
+	check(!(mask_now() & stop));
+	check(dirty_mprotect.counts().ncalls == before);
+	check(sigprocmask(SIG_BLOCK, NULL, &set) == 0 && sigismember(&set, SIGSEGV));
+	check(is_dirty(p) && is_dirty(p + GUARD_GRANULE));
+	close_window();
 }
 
 /* What a handler blocks is as before when it has returned. */
