@@ -16,6 +16,8 @@
 #define NSHELVES 64
 #define NHIDDEN 3000
 #define HIDDEN_BYTES 25                         /* no other class begins below */
+#define NJUST_MADE 3
+#define NPAGES (1u << 17)                       /* of the heap, at most */
 #define NCYCLES 60
 
 static int *held[NMUTATORS + 1][NHIDDEN];
@@ -124,6 +126,25 @@ static bool is_being_swept(const void *p)
 	       && unit + 3 > sweep_claimed_bytes() / SWEEP_UNIT_BYTES;
 }
 
+/* One block on each page of the hidden ones is held until the end: no span of theirs becomes another's,
+ * whose block the hider would free. */
+static int *make_hidden(void)
+{
+	static bool is_kept[NPAGES];
+	static unsigned nkept = NJUST_MADE;
+
+	for (;;) {
+		int *p = make(HIDDEN_BYTES);
+		size_t page = ((uintptr_t)p - heap.base) >> PAGE_SHIFT;
+
+		CHECK(page < NPAGES && nkept < NHIDDEN);
+		if (is_kept[page])
+			return p;
+		is_kept[page] = true;
+		held[NMUTATORS][nkept++] = p;
+	}
+}
+
 /* What the hider frees comes back at once, at the same address. */
 static void *hide_and_free(void *arg)
 {
@@ -136,7 +157,7 @@ static void *hide_and_free(void *arg)
 		park();
 		if (!is_set(&marks.is_sweeping)) {
 			for (; n < NHIDDEN; n++)
-				hidden[n] = make(HIDDEN_BYTES);
+				hidden[n] = make_hidden();
 			continue;
 		}
 		if (!n)
@@ -151,9 +172,9 @@ static void *hide_and_free(void *arg)
 		if (!is_block(p))
 			continue;
 		cache_free(p);                          /* it may have been claimed by now */
-		for (unsigned j = 0; j < 3; j++)
-			held[NMUTATORS][j] = make(HIDDEN_BYTES);
-		for (unsigned j = 0; j < 3; j++) {
+		for (unsigned j = 0; j < NJUST_MADE; j++)
+			held[NMUTATORS][j] = make_hidden();
+		for (unsigned j = 0; j < NJUST_MADE; j++) {
 			drop(held[NMUTATORS][j]);
 			held[NMUTATORS][j] = NULL;
 		}
