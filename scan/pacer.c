@@ -27,6 +27,7 @@
 #define PERIOD_SHARE 0.01                       /* of the time, for full cycles by the clock */
 #define EXCESS_MAX_S 1.0                        /* per processor, before collection holds back ... */
 #define EXCESS_KEPT_S 5.0                       /* ... and as much of it is remembered */
+#define PUT_OFF_PART 4                          /* by one part of so many, after a failure */
 #define SMOOTH 0.5                              /* weight of what is new */
 #define ASSIST_SHARE 4                          /* times its own share, a thread assists at most */
 #define ASSIST_MIN_BYTES KIB(64)
@@ -320,6 +321,19 @@ void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes)
 	if (goal_bytes < start + way && plan->goal_bytes != UINT64_MAX)
 		plan->goal_bytes = to_bytes(start + way);
 	plan->assist_ratio = (double)plan->work_bytes / at_least((double)plan->goal_bytes - start, 1);
+}
+
+static uint64_t put_off(uint64_t nbytes, uint64_t now_bytes)
+{
+	uint64_t from = nbytes > now_bytes ? nbytes : now_bytes, by = from / PUT_OFF_PART;
+
+	return from < UINT64_MAX - by ? from + by : UINT64_MAX;
+}
+
+void pacer_put_off(struct pacer_plan *plan, uint64_t now_bytes)
+{
+	plan->trigger_bytes = plan->near_trigger_bytes = put_off(plan->trigger_bytes, now_bytes);
+	plan->goal_bytes = plan->near_goal_bytes = put_off(plan->goal_bytes, now_bytes);
 }
 
 /* --- assisting --- */

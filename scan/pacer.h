@@ -132,6 +132,10 @@ bool pacer_is_due(const struct pacer_plan *plan, uint64_t now_bytes, double sinc
  * program came further before anybody looked; what is to be read may not be known yet. ctx: any */
 void pacer_begin(struct pacer_plan *plan, uint64_t start_bytes);
 
+/* A cycle failed, with that much in use: the next one is not at once, as if this one had found nothing
+ * dead. ctx: any */
+void pacer_put_off(struct pacer_plan *plan, uint64_t now_bytes);
+
 /* A cycle that comes by the clock, `since_full_s` after the last full one. Is a full one cheap for so long
  * a time? Minor ones never find what died after it was marked. ctx: any */
 bool pacer_full_is_cheap(const struct pacer *p, double since_full_s);

@@ -202,11 +202,7 @@ void pacing_end(bool is_forced, int fd)
 	tally_add(&last);
 	trace(&last, is_forced, fd);
 	if (last.failure) {
-		/* As if it had found nothing dead: not again at once. */
-		pacing.plan.trigger_bytes += pacing.plan.trigger_bytes / 4;
-		pacing.plan.goal_bytes += pacing.plan.goal_bytes / 4;
-		pacing.plan.near_trigger_bytes = pacing.plan.trigger_bytes;
-		pacing.plan.near_goal_bytes = pacing.plan.goal_bytes;
+		pacer_put_off(&pacing.plan, cycle_used_bytes());
 		wait_for_trigger();
 	} else {
 		learn(&last, last.ended_ns - pacing.ended_ns);

@@ -344,3 +344,26 @@ Test(pacer, no_cycle_is_learnt_from_that_did_nothing)
 	cr_assert(!pacer_plan(&p, 0, true).next_is_minor);
 	cr_assert_eq(pacer_plan(&p, 0, true).assist_ratio, 0);
 }
+
+Test(pacer, after_a_failed_cycle_the_next_is_a_quarter_behind_what_is_in_use)
+{
+	struct pacer_plan plan = { .trigger_bytes = MIB(8), .goal_bytes = MIB(12),
+	                           .near_trigger_bytes = MIB(6), .near_goal_bytes = MIB(7) };
+
+	pacer_put_off(&plan, MIB(100));
+	cr_assert_eq(plan.trigger_bytes, MIB(125));
+	cr_assert_eq(plan.near_trigger_bytes, MIB(125));
+	cr_assert_geq(plan.goal_bytes, plan.trigger_bytes);
+	cr_assert_geq(plan.near_goal_bytes, plan.near_trigger_bytes);
+	cr_assert_not(pacer_is_due(&plan, MIB(100), 1e9));
+}
+
+Test(pacer, a_failed_cycle_of_a_program_without_a_goal_makes_none)
+{
+	struct pacer_plan plan = { .trigger_bytes = UINT64_MAX, .goal_bytes = UINT64_MAX,
+	                           .near_trigger_bytes = UINT64_MAX, .near_goal_bytes = UINT64_MAX };
+
+	pacer_put_off(&plan, MIB(100));
+	cr_assert_eq(plan.trigger_bytes, UINT64_MAX);
+	cr_assert_eq(plan.goal_bytes, UINT64_MAX);
+}
