@@ -53,6 +53,7 @@ struct scan_thread {
 
 	/* LOCK_WORLD. */
 	bool is_in_use;                         /* the live part was shown, in this visit */
+	bool is_taken;                          /* by a task without a record of its own */
 };
 
 static struct scan_thread *_Atomic records;    /* all ever made */
@@ -251,21 +252,35 @@ static bool try_tree(void)
 	return false;
 }
 
-/* The record of a task by the stack it is on: thread ids are used again, and so is the stack of a
- * thread that ended, before the next one tells that it has begun. */
-static struct scan_thread *record_of(int tid, uintptr_t sp)
+static struct scan_thread *record_at(uintptr_t p)
 {
 	struct scan_thread *t = NULL;
 
 	if (try_tree()) {
-		t = record_with(stretches_find(threads.begun, sp, sp + 1));
+		t = record_with(stretches_find(threads.begun, p, p + 1));
 		lock_drop(&threads.lock);
 	}
+	return t;
+}
+
+/* The record of a task that is on that stack. */
+static struct scan_thread *record_of(int tid, uintptr_t sp)
+{
+	struct scan_thread *t = record_at(sp);
+
 	/* relaxed: the world is stopped. */
-	if (t && (atomic_load_explicit(&t->tid, memory_order_relaxed) == tid
-	          || (!t->keeps_stack && is_libcs(t))))
-		return t;
-	return NULL;
+	return t && atomic_load_explicit(&t->tid, memory_order_relaxed) == tid ? t : NULL;
+}
+
+/* A task that has not yet told that it begins may be where a thread has ended, with a record of libc's in
+ * the same place: on a stack of another size perhaps, and what was the other's is others'. Of this one all
+ * is a root. */
+static void note_taken(uintptr_t thread_pointer)
+{
+	struct scan_thread *t = record_at(thread_pointer);
+
+	if (t)
+		t->is_taken = true;
 }
 
 struct visit {
@@ -331,11 +346,14 @@ static void show_task(struct task *t, void *arg)
 
 	v->fn(context, context + sizeof *t->context, "registers", v->arg);
 	show_altstack(&t->context->uc_stack, context, v);
-	if (record)
-		record->is_in_use = true;
-	if (record && holds(record, context) && context < sp)
+	if (!record) {
+		note_taken(t->thread_pointer);
+		return;
+	}
+	record->is_in_use = true;
+	if (holds(record, context) && context < sp)
 		v->fn(context, record->stack.to, "stack", v->arg);
-	else if (record)
+	else
 		v->fn(sp - regs_red_zone(), record->stack.to, "stack", v->arg);
 }
 
@@ -350,8 +368,10 @@ static void show_self(const struct visit *v)
 		v->fn((uintptr_t)&alt, (uintptr_t)(&alt + 1), "registers", v->arg);
 		show_altstack(&alt, world.self_frame, v);
 	}
-	if (!record)
+	if (!record) {
+		note_taken((uintptr_t)__builtin_thread_pointer());
 		return;
+	}
 	record->is_in_use = true;
 	v->fn(world.self_frame, record->stack.to, "stack", v->arg);
 }
@@ -363,7 +383,7 @@ void scan_threads_visit(scan_range_fn *fn, void *arg)
 	for (struct scan_thread *t = first_record(); t; t = t->next) {
 		uintptr_t argument = (uintptr_t)&t->arg;
 
-		t->is_in_use = false;
+		t->is_in_use = t->is_taken = false;
 		/* relaxed: the world is stopped. */
 		if (atomic_load_explicit(&t->state, memory_order_relaxed) == RECORD_PLANNED)
 			fn(argument, argument + sizeof t->arg, "thread argument", arg);
@@ -400,7 +420,7 @@ static bool has_ended(const struct scan_thread *t)
 	int tid = atomic_load_explicit(&t->tid, memory_order_relaxed);  /* the world is stopped */
 	const struct task *task = world_find_task(tid);
 
-	if (tid == world.self || (task && !task->is_gone) || t->keeps_stack)
+	if (tid == world.self || (task && !task->is_gone) || t->keeps_stack || t->is_taken)
 		return false;
 	if (!holds(t, t->libc_record))
 		return tid == world.pid && task;

@@ -310,6 +310,64 @@ Test(scan_shown, a_thread_on_the_stack_of_one_that_ended_holds_what_it_holds, .i
 	pthread_join(thread, NULL);
 }
 
+static void *stay(void *is_up)
+{
+	*(_Atomic bool *)is_up = true;
+	wait_for(&is_over);
+	return NULL;
+}
+
+static pthread_t create_on(char *stack, size_t nbytes, void *(*start)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstack(&attr, stack, nbytes);
+	check(pthread_create(&thread, &attr, start, arg) == 0);
+	pthread_attr_destroy(&attr);
+	return thread;
+}
+
+static char *guard;
+
+static void look_for_guard(uintptr_t from, uintptr_t to, const char *what, void *nfound)
+{
+	(void)what;
+	*(unsigned *)nfound += (uintptr_t)guard >= from && (uintptr_t)guard < to;
+}
+
+/* One ended, its stack was given back, and two are there now that have not told that they begin: libc's record
+ * of the upper one is where the former's was. What is between the two is nobody's stack, and what was
+ * the former's is not dead. */
+Test(scan_shown, of_two_threads_where_one_was_no_more_is_shown_than_is_theirs, .init = scan_start)
+{
+	size_t nbytes = KIB(512), half = nbytes / 2;
+	char *stack = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_t former = create_on(stack, nbytes, scan_begin, scan_thread_plan(note_stack, NULL, false));
+	static _Atomic bool is_lower_up, is_upper_up;
+	unsigned nfound = 0;
+
+	pthread_join(former, NULL);
+	guard = stack + half;
+	check(mprotect(guard, KIB(4), PROT_NONE) == 0);
+
+	pthread_t upper = create_on(guard + KIB(4), half - KIB(4), stay, (void *)&is_upper_up);
+	pthread_t lower = create_on(stack, half, stay, (void *)&is_lower_up);
+
+	wait_for(&is_lower_up);
+	wait_for(&is_upper_up);
+	cr_assert_eq((uintptr_t)upper, record_of_thread, "or this shows nothing");
+	cr_assert(scan_stop());
+	scan_threads_visit(look_for_guard, &nfound);
+	scan_resume();
+	cr_assert_eq(nfound, 0);
+	cr_assert_eq(count_dead((uintptr_t)stack + KIB(16)), 0);
+	is_over = true;
+	pthread_join(upper, NULL);
+	pthread_join(lower, NULL);
+}
+
 /* What another thread held when the process was forked is not lost in the child. */
 Test(scan_shown, in_a_forked_child_the_stacks_of_the_others_are_not_dead, .init = scan_start)
 {
