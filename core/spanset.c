@@ -1,9 +1,9 @@
 /* spanset.c: the spans of one owner, and where more of them come from. Slots on their way back are
  * spanset_put.c's.
  *
- * Reached from cache.c (a thread's own) and central.c (nobody's). Depends on span.c, heap.c, trim.c,
- * budget.c and, before a fresh span is made or the heap grows while the collector's garbage waits, on
- * sweep.c. The owner's lock is held throughout.
+ * Reached from cache.c (a thread's own), central.c (nobody's) and, for what is vacant, sweep.c and
+ * scavenge.c. Depends on span.c, heap.c, trim.c, budget.c and, before a fresh span is made or the heap grows
+ * while the collector's garbage waits, on sweep.c. The owner's lock is held throughout.
  *
  * Invariants, checked by spanset_verify():
  *   O1  current and partial spans have owner == set and the class of their list;

@@ -48,6 +48,7 @@ static struct {
 	_Atomic bool is_done;
 	bool has_read;                          /* the environment */
 	bool stands_down;
+	_Atomic bool has_family;                /* false until it is known */
 } start = { .lock = LOCK_INIT(LOCK_HELPER) };
 
 /* Defined where a sanitizer's runtime is in the process. */
@@ -206,6 +207,12 @@ static bool is_entry(const void *address)
 	       && symbol->st_shndx == SHN_UNDEF;
 }
 
+bool init_has_family(void)
+{
+	/* relaxed: as in check_takeover(). */
+	return atomic_load_explicit(&start.has_family, memory_order_relaxed);
+}
+
 /* A program with some functions of a malloc of its own, and ours for the rest, would free blocks
  * of one with the other. */
 static void check_takeover(void)
@@ -215,6 +222,8 @@ static void check_takeover(void)
 	for (const struct own_function *f = malloc_family; f->address; f++, n++) {
 		nours += f->found == f->address || is_entry(f->found);
 	}
+	/* relaxed: nothing else comes with it. */
+	atomic_store_explicit(&start.has_family, nours == n, memory_order_relaxed);
 	if (nours > 0 && nours < n)
 		stand_down("the program has a part of a malloc of its own");
 }

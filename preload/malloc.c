@@ -53,8 +53,11 @@ found(valloc);
 found(malloc_usable_size);
 
 /* All of malloc may be somebody else's whose names come first: the program's, or an allocator's that is
- * preloaded in front of this one. What that does not define is ours still, and is for its blocks. */
-#define is_elsewhere(name) unlikely(hidden_address(found_##name) != hidden_address((const char *)own_##name))
+ * preloaded in front of this one. What that does not define is ours still, and is for its blocks. A program at
+ * a fixed address has entries that lead here. */
+#define is_elsewhere(name) \
+	(unlikely(hidden_address(found_##name) != hidden_address((const char *)own_##name)) \
+	 && !init_has_family())
 #define elsewhere(name) ((__typeof__(&name))(uintptr_t)found_##name)
 
 /* The compiler would say that two names are two addresses. */

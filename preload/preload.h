@@ -36,6 +36,10 @@ struct own_function {
 
 extern const struct own_function malloc_family[];
 
+/* Does all of it lead here, though other addresses may be found for it? False until the constructor has
+ * looked. ctx: any */
+bool init_has_family(void);
+
 /* Fills next.dlopen and next.dlclose. ctx: any */
 void init_find_dlopen(void);
 
