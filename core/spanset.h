@@ -26,7 +26,8 @@ struct spanset {
 	uint32_t nuses_seen;                    /* what it was when the scavenger came by */
 	uint32_t idle_since;                    /* heap_now() when it last saw them differ */
 	bool     is_aged;                       /* pages given back now count as long free */
-	bool     is_tidy;                       /* the scavenger tidied it, and no batch since */
+	bool     is_tidy;                       /* the scavenger tidied it, and since then no
+	                                         * batch, and no news read */
 	size_t   nbytes_strange;                /* put into other sets' spans, since the last look */
 	size_t   nbytes_loose;                  /* put into spans, less taken, since it was tidied */
 	void    *_Atomic twice;                 /* a slot found to be freed twice, to be reported */

@@ -92,6 +92,7 @@ void spanset_harvest(struct spanset *set)
 	/* relaxed: news missed here are found next time. */
 	if (!atomic_load_explicit(&set->news, memory_order_relaxed))
 		return;
+	set->is_tidy = false;
 	/* relaxed: a hint. */
 	atomic_store_explicit(&set->nnews, 0, memory_order_relaxed);
 	/* acquire: pairs with the release in push_news(). */

@@ -322,6 +322,18 @@ Test(sweep, those_of_threads_that_ended_do, .init = start)
 	cr_assert_lt(core_used_pages(), before / 4, "%u of %u", core_used_pages(), before);
 }
 
+/* Slots were being taken from it. */
+Test(sweep, a_span_that_is_free_goes_back_from_a_thread_that_was_tidied, .init = start)
+{
+	core_malloc(100);
+	cache_empty_own();
+	scavenge_all();
+	cr_assert_gt(core_used_pages(), 0);
+	cycle();
+	scavenge_all();
+	cr_assert_eq(core_used_pages(), 0);
+}
+
 Test(sweep, a_child_has_none, .init = start)
 {
 	char *p = core_malloc(100);
