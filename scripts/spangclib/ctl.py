@@ -171,8 +171,9 @@ def why_not(pid, is_asked, failures):
         return f"process {pid} runs without {LIBRARY}"
     if not is_asked:
         return f"process {pid} was started without SPANGC_CONTROL=on"
+    # Refused: the file was left by a process that was killed.
     for path, failure in failures:
-        if failure.errno not in (errno.ENOENT, errno.ENOTDIR):
+        if failure.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED):
             return f"process {pid}: {path}: {failure.strerror}"
     return f"process {pid} does not listen at {failures[0][0]} (is it in mode leaks or gc?)"
 
